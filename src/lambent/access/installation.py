@@ -1,5 +1,6 @@
 """What the first start makes and every later one reads: the account, its root key, the secrets (mode 0600)."""
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,10 @@ from lambent.errors import LambentError
 from lambent.ids import Ids
 
 FILE = "installation.json"
+
+
+class DataDirectoryUnusable(LambentError):
+    """The data directory cannot be made, written, or is used by another running platform."""
 
 
 class InstallationDamaged(LambentError):
@@ -25,6 +30,31 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     #: Of Lambent's own NATS account; plain clients need none.
     nats_user: str
     nats_password: str
+
+
+def claim_data_dir(path: Path) -> int:
+    """Makes the data directory (mode 0700) and locks it for this process. Returns the descriptor that holds the lock.
+
+    Raises `DataDirectoryUnusable`. The lock ends with the process, however it ends.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirectoryUnusable(
+            f"the data directory {path} cannot be used: {error.strerror}; choose another with --data-dir"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise DataDirectoryUnusable(
+            f"another Lambent (pid {holder or 'unknown'}) uses {path}; stop it, or choose another --data-dir"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
 
 
 def open_installation(data_dir: Path, ids: Ids) -> Installation:

@@ -44,7 +44,9 @@ class Dispatcher:
                 except StartFailed as error:
                     return self._failed_start(version, invocation, error)
                 except NoRoom as error:
-                    return Outcome(OutcomeKind.THROTTLED, message=str(error), reason="ConcurrentInvocationLimitExceeded")
+                    return Outcome(
+                        OutcomeKind.THROTTLED, message=str(error), reason="ConcurrentInvocationLimitExceeded"
+                    )
                 except LambentError as error:
                     logger.warning("no environment for %s: %s", version.arn, error)
                     return Outcome(OutcomeKind.UNAVAILABLE, message=str(error))

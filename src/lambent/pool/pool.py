@@ -261,4 +261,3 @@ def _init_report(failure: InitFailed) -> str:
     status = "timeout" if failure.answer.kind is AnswerKind.TIMEOUT else "error"
     kind = f"\tError Type: {failure.answer.error_type}" if failure.answer.error_type and status == "error" else ""
     return f"INIT_REPORT Init Duration: {failure.init_ms:.2f} ms\tPhase: init\tStatus: {status}{kind}\n"
-
