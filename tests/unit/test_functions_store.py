@@ -1,0 +1,218 @@
+"""The store of functions: names, revisions, versions, deletions, races."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from functions_fixtures import ACCOUNT, REGION, a_version, function_store, hello_zip
+from lambent.clock import FixedClock
+from lambent.functions.code import YOUNG_MS
+from lambent.functions.store import (
+    CodeMismatch,
+    FunctionExists,
+    FunctionNotFound,
+    FunctionStore,
+    LatestNotDeletable,
+    RevisionMismatch,
+    TooManyTags,
+)
+from lambent.state.memory import MemoryState
+
+HERE = (ACCOUNT, REGION, "hello")
+
+
+def test_a_created_function_resolves_and_a_second_is_refused(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await function_store(tmp_path)
+        made = await store.create(a_version(), {"team": "a"})
+        assert made.version == "$LATEST" and made.revision_id and made.last_modified_ms
+        assert store.resolve(*HERE) == store.resolve(*HERE, "$LATEST") == made
+        assert store.entry(*HERE).tags == {"team": "a"}
+        with pytest.raises(FunctionExists, match="Function already exist: hello"):
+            await store.create(a_version())
+        with pytest.raises(
+            FunctionNotFound, match=r"^Function not found: arn:aws:lambda:us-east-1:123456789012:function:nope:7$"
+        ):
+            store.resolve(ACCOUNT, REGION, "nope", "7")
+        with pytest.raises(FunctionNotFound):
+            store.resolve("999999999999", REGION, "hello")
+
+    asyncio.run(run())
+
+
+def test_an_update_changes_the_revision_and_tells_who_was_replaced(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await function_store(tmp_path)
+        replaced: list[str] = []
+        store.on_change(replaced.append)
+        made = await store.create(a_version())
+        changed = await store.update(*HERE, memory_mb=256, revision_id=made.revision_id)
+        assert changed.memory_mb == 256 and changed.revision_id != made.revision_id
+        assert replaced == [made.key]
+        assert store.resolve(*HERE) == changed
+        with pytest.raises(RevisionMismatch):
+            await store.update(*HERE, memory_mb=512, revision_id=made.revision_id)
+        await store.tag(*HERE, {"a": "b"})
+        assert store.resolve(*HERE) == changed and replaced == [made.key]
+
+    asyncio.run(run())
+
+
+def test_publishing_twice_without_a_change_gives_the_same_version(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await function_store(tmp_path)
+        await store.create(a_version(description="mine"))
+        one = await store.publish(*HERE, description="first")
+        assert (one.version, one.description) == ("1", "first")
+        assert await store.publish(*HERE, description="again") == one
+        await store.update(*HERE, timeout_s=9)
+        two = await store.publish(*HERE)
+        assert (two.version, two.timeout_s, two.description) == ("2", 9, "mine")
+        assert store.resolve(*HERE, "1") == one
+        assert [version.version for version in store.versions(*HERE)] == ["$LATEST", "1", "2"]
+
+    asyncio.run(run())
+
+
+def test_publishing_checks_code_and_revision(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await function_store(tmp_path)
+        made = await store.create(a_version())
+        with pytest.raises(CodeMismatch) as caught:
+            await store.publish(*HERE, code_digest="1" * 64)
+        assert caught.value.current_digest == made.code_digest
+        with pytest.raises(RevisionMismatch):
+            await store.publish(*HERE, revision_id="other")
+        await store.publish(*HERE, code_digest=made.code_digest, revision_id=made.revision_id)
+        with pytest.raises(RevisionMismatch):
+            await store.publish(*HERE, revision_id="other")
+
+    asyncio.run(run())
+
+
+def test_version_numbers_are_never_used_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await function_store(tmp_path)
+        await store.create(a_version(), {"old": "tag"})
+        one = await store.publish(*HERE)
+        await store.delete(*HERE, version="1")
+        with pytest.raises(FunctionNotFound):
+            store.resolve(*HERE, "1")
+        again = await store.publish(*HERE)
+        assert again.version == "2" and one.version == "1"
+        await store.delete(*HERE)
+        with pytest.raises(FunctionNotFound):
+            store.resolve(*HERE)
+        with pytest.raises(FunctionNotFound):
+            store.resolve(*HERE, "2")
+        assert store.latest_versions(ACCOUNT, REGION) == [] and store.all_versions() == []
+        await store.create(a_version())
+        assert store.entry(*HERE).tags == {}
+        assert [version.version for version in store.versions(*HERE)] == ["$LATEST"]
+        assert (await store.publish(*HERE)).version == "3"
+
+    asyncio.run(run())
+
+
+def test_latest_goes_only_with_its_function(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await function_store(tmp_path)
+        await store.create(a_version())
+        with pytest.raises(LatestNotDeletable):
+            await store.delete(*HERE, version="$LATEST")
+        await store.delete(*HERE, version="17")
+        assert store.resolve(*HERE)
+
+    asyncio.run(run())
+
+
+def test_a_crash_between_the_two_tables_shows_no_version_of_the_predecessor(tmp_path: Path) -> None:
+    async def run() -> None:
+        state, clock = MemoryState(), FixedClock()
+        store = await function_store(tmp_path, state, clock)
+        await store.create(a_version())
+        orphan = await store.publish(*HERE)
+        await store.delete(*HERE)
+        versions = await state.table("function-versions", type(orphan))
+        await versions.put(f"{ACCOUNT}/{REGION}/hello/1", orphan)
+        for reader in (store, await function_store(tmp_path, state, clock)):
+            with pytest.raises(FunctionNotFound):
+                reader.resolve(*HERE, "1")
+        await store.create(a_version())
+        with pytest.raises(FunctionNotFound):
+            store.resolve(*HERE, "1")
+        assert [version.version for version in store.versions(*HERE)] == ["$LATEST"]
+        await store.collect_garbage()
+        assert versions.entries() == []
+
+    asyncio.run(run())
+
+
+def test_two_nodes_see_each_others_functions(tmp_path: Path) -> None:
+    async def run() -> None:
+        state = MemoryState()
+        here, there = await function_store(tmp_path / "a", state), await function_store(tmp_path / "b", state)
+        gone: list[str] = []
+        there.on_change(gone.append)
+        made = await here.create(a_version())
+        one = await here.publish(*HERE)
+        assert there.resolve(*HERE) == made and there.resolve(*HERE, "1") == one
+        await here.delete(*HERE)
+        assert set(gone) == {made.key, one.key}
+        with pytest.raises(FunctionNotFound):
+            there.resolve(*HERE)
+
+    asyncio.run(run())
+
+
+def test_concurrent_updates_all_take_place(tmp_path: Path) -> None:
+    async def run() -> None:
+        state = MemoryState()
+        stores: list[FunctionStore] = [await function_store(tmp_path / str(n), state) for n in range(4)]
+        await stores[0].create(a_version())
+        await asyncio.gather(*[store.tag(*HERE, {f"tag{n}": "x"}) for n, store in enumerate(stores)])
+        assert set(stores[3].entry(*HERE).tags) == {"tag0", "tag1", "tag2", "tag3"}
+
+    asyncio.run(run())
+
+
+def test_tags_are_bounded_and_removable(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await function_store(tmp_path)
+        await store.create(a_version())
+        await store.tag(*HERE, {str(n): "" for n in range(50)})
+        with pytest.raises(TooManyTags):
+            await store.tag(*HERE, {"one": "more"})
+        await store.untag(*HERE, [str(n) for n in range(49)] + ["never there"])
+        assert store.entry(*HERE).tags == {"49": ""}
+
+    asyncio.run(run())
+
+
+def test_a_restart_finds_everything(tmp_path: Path) -> None:
+    async def run() -> None:
+        state = MemoryState()
+        store = await function_store(tmp_path, state)
+        made, one = await store.create(a_version()), await store.publish(*HERE)
+        again = await function_store(tmp_path, state)
+        assert again.versions(*HERE) == [made, one]
+        assert again.code_bytes(ACCOUNT, REGION) == 200
+
+    asyncio.run(run())
+
+
+def test_packages_without_a_version_are_collected(tmp_path: Path) -> None:
+    async def run() -> None:
+        clock = FixedClock()
+        store = await function_store(tmp_path, MemoryState(), clock)
+        old, size = await store.code.add(hello_zip("old"))
+        new, _ = await store.code.add(hello_zip("new"))
+        await store.create(a_version(code_digest=old, code_size=size))
+        await store.update(*HERE, code_digest=new)
+        clock.advance(YOUNG_MS / 1000)
+        assert await store.collect_garbage(lambda: [old]) == []
+        assert await store.collect_garbage() == [old]
+        assert (await store.code.directory(new)).exists()
+
+    asyncio.run(run())
