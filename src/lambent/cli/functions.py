@@ -1,0 +1,98 @@
+"""`lambent ls`, `show`, `rm`, `publish`: what is deployed."""
+
+import click
+
+from lambent.cli.api import Api
+from lambent.cli.endpoint import platform_command
+from lambent.cli.output import Output
+
+
+@click.command(short_help="List functions.")
+@platform_command
+def ls(api: Api, output: Output, as_json: bool) -> None:
+    """List functions.
+
+    \b
+    Example:
+      lambent ls --json
+    """
+    found = list(api.pages("/2015-03-31/functions", "Functions"))
+    if as_json:
+        output.json(found)
+    elif not found:
+        output.note("no functions yet; `lambent deploy DIR` creates one")
+    else:
+        rows = [
+            (
+                f["FunctionName"],
+                f.get("Runtime", ""),
+                f.get("Handler", ""),
+                f"{f.get('MemorySize', 0)} MB",
+                f"{f.get('Timeout', 0)} s",
+                f.get("LastModified", "")[:19],
+            )
+            for f in found
+        ]
+        output.table(("NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "MODIFIED"), rows)
+
+
+@click.command(short_help="Show one function's configuration.")
+@click.argument("function")
+@click.option("--qualifier", metavar="VERSION", help="A published version instead of $LATEST.")
+@platform_command
+def show(api: Api, output: Output, function: str, qualifier: str | None, as_json: bool) -> None:
+    """Show one function's configuration.
+
+    \b
+    Example:
+      lambent show hello-python
+    """
+    found = api.function("GET", f"/2015-03-31/functions/{function}", Qualifier=qualifier)
+    if as_json:
+        output.json(found)
+        return
+    configuration = found["Configuration"]
+    for name in sorted(configuration):
+        value = configuration[name]
+        if name == "Environment":
+            for key, text in sorted(value.get("Variables", {}).items()):
+                output.line(f"{output.style('Environment'.ljust(18), 'dim')}{key}={text}")
+        elif value not in ("", None, [], {}):
+            output.line(f"{output.style(name.ljust(18), 'dim')}{value}")
+
+
+@click.command(short_help="Delete a function.")
+@click.argument("functions", nargs=-1, required=True, metavar="FUNCTION...")
+@platform_command
+def rm(api: Api, output: Output, functions: tuple[str, ...], as_json: bool) -> None:
+    """Delete a function with all its versions. Its logs stay.
+
+    \b
+    Example:
+      lambent rm hello-python
+    """
+    for name in functions:
+        api.function("DELETE", f"/2015-03-31/functions/{name}")
+        if as_json:
+            output.json({"Deleted": name})
+        else:
+            output.line(f"deleted {name}")
+
+
+@click.command(short_help="Publish an immutable version of a function.")
+@click.argument("function")
+@click.option("--description", help="What is new in it.")
+@platform_command
+def publish(api: Api, output: Output, function: str, description: str | None, as_json: bool) -> None:
+    """Publish an immutable version of a function.
+
+    \b
+    Example:
+      lambent publish hello-python --description "first release"
+    """
+    body = {"Description": description} if description else {}
+    found = api.function("POST", f"/2015-03-31/functions/{function}/versions", body)
+    if as_json:
+        output.json(found)
+    else:
+        output.line(f"{found['FunctionName']} version {found['Version']}")
