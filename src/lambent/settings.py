@@ -50,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     package_zip_max: int
     package_unzipped_max: int
     package_files_max: int
+    code_storage_max: int
+    function_timeout_max: int
     log_bytes_max: int
     log_retention_days: int
     log_buffer_max: int
@@ -137,6 +139,14 @@ TABLE: tuple[Setting, ...] = (
         "package_unzipped_max", 250 * MIB, "Largest unpacked code package, bytes (AWS: 250 MB).", 1024, 10_240 * MIB
     ),
     Setting("package_files_max", 50_000, "Most files in a code package.", 1, 1_000_000),
+    Setting(
+        "code_storage_max",
+        75 * 1024 * MIB,
+        "Code packages of all versions together, bytes (AWS: 75 GB).",
+        MIB,
+        1024 * 1024 * MIB,
+    ),
+    Setting("function_timeout_max", 900, "Longest time-out that a function may have, seconds (AWS: 900).", 1, 5400),
     Setting(
         "log_bytes_max", 1024 * MIB, "Function logs kept in all, bytes; the oldest go first.", MIB, 1024 * 1024 * MIB
     ),
