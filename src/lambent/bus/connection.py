@@ -154,7 +154,8 @@ class Connection:
     async def close(self) -> None:
         """Idempotent."""
         self._closing = True
-        if not self.client.is_closed:
+        # A client that never began to connect has nothing to close (nats-py asserts that it has a queue).
+        if not self.client.is_closed and self.client._flush_queue is not None:
             await self.client.close()
 
     def _explain(self, subject: str, timeout_s: float) -> str:

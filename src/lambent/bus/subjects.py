@@ -106,6 +106,19 @@ def logs() -> str:
     return f"{ROOT}.logs.*.*"
 
 
+ASYNC_STREAM = "LAMBENT_ASYNC"
+
+
+def async_event(account: str, function: str) -> str:
+    """Publish form of one asynchronous event."""
+    return f"{ROOT}.async.{token(account)}.{token(function)}"
+
+
+def async_events() -> str:
+    """Subscribe form of all asynchronous events."""
+    return f"{ROOT}.async.*.*"
+
+
 # JetStream's own API, without domain.
 
 
