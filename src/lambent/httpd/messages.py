@@ -28,7 +28,7 @@ class Request:
         self.path = path
         #: The query string exactly as sent, without the question mark.
         self.query = query
-        #: Names in lower case; values of a repeated header joined with ", " ("; " for cookie); latin-1 text.
+        #: Names in lower case; values of a repeated header joined with "," as AWS does ("; " for cookie); latin-1 text.
         self.headers: Headers = headers if headers is not None else {}
         self.body = body
         self.peer = peer

@@ -194,7 +194,7 @@ class RequestReader:
             if key in _SINGLE:
                 self.refuse(400, f"the header {key} is there twice")
                 raise _Refused
-            text = headers[key] + ("; " if key == "cookie" else ", ") + text
+            text = headers[key] + ("; " if key == "cookie" else ",") + text
         headers[key] = text
 
     def _name(self, name: bytes) -> str:
