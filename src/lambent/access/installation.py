@@ -27,9 +27,6 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     secret_access_key: str
     #: Temporary credentials are derived from it; whoever has it can make any.
     master_secret: str
-    #: Of Lambent's own NATS account; plain clients need none.
-    nats_user: str
-    nats_password: str
 
 
 def claim_data_dir(path: Path) -> int:
@@ -73,8 +70,6 @@ def open_installation(data_dir: Path, ids: Ids) -> Installation:
         access_key_id=ids.access_key_id(),
         secret_access_key=ids.secret(40),
         master_secret=ids.secret(64),
-        nats_user="lambent",
-        nats_password=ids.secret(40),
     )
     write_private(path, json.dumps(msgspec.to_builtins(made), indent=2).encode() + b"\n")
     return made

@@ -78,15 +78,21 @@ class WorkQueue:
         await self._streams.publish(subject, payload, headers)
 
     async def take(self, most: int) -> list[QueueMessage]:
-        """At most `most` messages; waits a few seconds for the first. Raises `BusUnavailable`."""
+        """What is there now, at most `most` messages; when nothing is, waits a few seconds for the first.
+
+        Asks for no more than it waits for, so that no delivery lies unread while its claim runs out. Raises `BusUnavailable`.
+        """
+        there = await self._receive({"batch": most, "no_wait": True}, most, _ANSWER_SECONDS)
+        if there:
+            return there
+        expires = int(TAKE_SECONDS * _NANOSECONDS)
+        return await self._receive({"batch": 1, "expires": expires}, 1, TAKE_SECONDS + _ANSWER_SECONDS)
+
+    async def _receive(self, request: dict[str, object], most: int, wait_seconds: float) -> list[QueueMessage]:
         connection = self._streams.connection
-        request = {"batch": most, "expires": int(TAKE_SECONDS * _NANOSECONDS)}
-        # Deliveries that came after an earlier request had been given up are still ours; they go first.
-        if self._arrived.empty():
-            subject = subjects.js_api("CONSUMER.MSG.NEXT", self._name, self._name)
-            await connection.publish(subject, json.dumps(request).encode(), reply=self._inbox)
+        subject = subjects.js_api("CONSUMER.MSG.NEXT", self._name, self._name)
+        await connection.publish(subject, json.dumps(request).encode(), reply=self._inbox)
         taken: list[QueueMessage] = []
-        wait_seconds = TAKE_SECONDS + _ANSWER_SECONDS
         while len(taken) < most:
             try:
                 message = await asyncio.wait_for(self._arrived.get(), wait_seconds)
@@ -95,11 +101,9 @@ class WorkQueue:
                     raise BusUnavailable("the connection to NATS is lost") from None
                 break
             if "Status" in (message.headers or {}):
-                # 404, 408: nothing (more) there. 409: the consumer went away. The next call asks again.
+                # 404, 408: nothing (more) there. 409, 503: the consumer or its leader went away; the next call asks again.
                 break
             taken.append(QueueMessage(connection, message))
-            if self._arrived.empty():
-                break
         return taken
 
     async def close(self) -> None:

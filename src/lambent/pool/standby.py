@@ -40,7 +40,7 @@ class Shelf:
         """How long to wait before the next start."""
         if self.failures == 0:
             return REFILL_DELAY_SECONDS
-        return min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** (self.failures - 1))
+        return min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(self.failures - 1, 16))
 
 
 class Standby:
