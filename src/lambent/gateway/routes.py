@@ -214,6 +214,12 @@ class Routes:
 
     def find(self, method: str, host: str, path: str) -> Match | None:
         """`host` and `path` as the request gives them: the host may have a port, the path no query."""
+        if not path.startswith("/"):
+            # `OPTIONS *` asks about the server, not about a path.
+            return None
+        if not path.isascii():
+            # Bytes that should have been encoded; the server hands them over as latin-1.
+            path = quote(path.encode("latin-1"), safe=_SEGMENT_SAFE + "/%")
         if "%" in path:
             path = "/".join(_canonical(segment) for segment in path.split("/"))
         hosts = self._hosts
