@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lambent.clock import Clock
-from lambent.errors import LambentError
+from lambent.errors import LambentError, NotReady
 from lambent.functions.package import PackageLimits
 from lambent.functions.unpacking import remove_tree, remove_unfinished, unpack
 from lambent.settings import Settings
@@ -26,6 +26,10 @@ class CodeMissing(LambentError):
 
     def __init__(self, digest: str) -> None:
         super().__init__(f"the code package {digest} is not in the store")
+
+
+class CodeNotWritten(NotReady):
+    """The disk did not take the unpacked package (full, read-only)."""
 
 
 class CodeStore:
@@ -53,7 +57,7 @@ class CodeStore:
     async def add(self, data: bytes) -> tuple[str, int]:
         """Checks, unpacks and stores a zip; returns (digest, size in bytes). On disk when it returns.
 
-        Raises `PackageRefused`; then nothing of it is kept.
+        Raises `PackageRefused` and `CodeNotWritten`; then nothing of it is kept.
         """
         digest = await self.check(data)
         self._added_ms[digest] = self._clock.now_ms()
@@ -118,8 +122,11 @@ class CodeStore:
                 self._unpacking[digest] = (lock, waiting - 1)
 
     def _unpack_and_note(self, data: bytes, target: Path) -> None:
-        unpack(data, target, self._limits)
-        (self._notes / target.name).touch()
+        try:
+            unpack(data, target, self._limits)
+            (self._notes / target.name).touch()
+        except OSError as error:
+            raise CodeNotWritten(f"the code package could not be unpacked: {error.strerror}") from error
 
     def _prepare_cache(self) -> None:
         self._notes.mkdir(mode=0o755, parents=True, exist_ok=True)

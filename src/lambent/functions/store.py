@@ -48,10 +48,11 @@ class RevisionMismatch(LambentError):
 
 
 class CodeMismatch(LambentError):
-    """The caller's CodeSha256 is not that of `$LATEST` (both as hex)."""
+    """The caller's digest of the code is not that of `$LATEST`."""
 
-    def __init__(self, current_digest: str) -> None:
+    def __init__(self, given: str, current_digest: str) -> None:
         super().__init__("the code of $LATEST is another one")
+        self.given = given
         self.current_digest = current_digest
 
 
@@ -185,7 +186,7 @@ class FunctionStore:
         """
 
         def change(record: FunctionEntry, latest: FunctionVersion) -> FunctionEntry:
-            _check_revision(latest, revision_id)
+            check_revision(latest, revision_id)
             changed = self._stamped(msgspec.structs.replace(latest, **fields), LATEST)
             return msgspec.structs.replace(record, latest=changed)
 
@@ -210,12 +211,12 @@ class FunctionStore:
         record = self._existing(account, region, name).record
         last = self._last_published(record)
         if record.latest is not None and last is not None and record.published == record.latest.content:
-            _check_revision(record.latest, revision_id)
+            check_revision(record.latest, revision_id)
             _check_code(record.latest, code_digest)
             return last
 
         def change(record: FunctionEntry, latest: FunctionVersion) -> FunctionEntry:
-            _check_revision(latest, revision_id)
+            check_revision(latest, revision_id)
             _check_code(latest, code_digest)
             return msgspec.structs.replace(
                 record,
@@ -365,14 +366,15 @@ def _key(account: str, region: str, name: str) -> str:
     return f"{account}/{region}/{name}"
 
 
-def _check_revision(latest: FunctionVersion, revision_id: str | None) -> None:
+def check_revision(latest: FunctionVersion, revision_id: str | None) -> None:
+    """Raises `RevisionMismatch` when the caller named a revision and it is another one."""
     if revision_id is not None and revision_id != latest.revision_id:
         raise RevisionMismatch()
 
 
 def _check_code(latest: FunctionVersion, code_digest: str | None) -> None:
     if code_digest is not None and code_digest != latest.code_digest:
-        raise CodeMismatch(latest.code_digest)
+        raise CodeMismatch(code_digest, latest.code_digest)
 
 
 def _check_tags(tags: Mapping[str, str]) -> None:
