@@ -117,7 +117,11 @@ def test_out_of_memory_reports_all_of_the_memory_as_used_and_a_time_out_exactly_
 def test_a_failed_init_phase_is_the_callers_error_and_is_logged_as_a_call():
     async def scenario() -> None:
         stage = Stage()
-        answer = Answer(AnswerKind.ERROR, payload=b'{"errorType":"Runtime.ImportModuleError"}', error_type="Runtime.ImportModuleError")
+        answer = Answer(
+            AnswerKind.ERROR,
+            payload=b'{"errorType":"Runtime.ImportModuleError"}',
+            error_type="Runtime.ImportModuleError",
+        )
         stage.environments.init_failure = lambda start, limit_ms: answer
         outcome = await stage.dispatcher.run(version(), call(tail=True))
         assert outcome.kind is OutcomeKind.FUNCTION_ERROR
@@ -229,16 +233,33 @@ def test_a_replaced_version_serves_its_running_calls_and_no_other():
     asyncio.run(scenario())
 
 
+def test_a_caller_that_gives_up_as_its_environment_comes_leaves_it_to_the_next():
+    async def scenario() -> None:
+        stage = Stage()
+        running = asyncio.create_task(stage.dispatcher.run(version(), call()))
+        while not stage.pool.counts()["busy"]:
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert stage.pool.counts() == {"idle": 1, "busy": 0, "starting": 0}
+        assert stage.admission.running() == 0
+        await stage.stop()
+
+    asyncio.run(scenario())
+
+
 def test_a_call_that_is_cut_off_takes_its_environment_with_it():
     async def scenario() -> None:
+        begun = asyncio.Event()
+
         async def script(invocation: Invocation) -> Answer:
+            begun.set()
             await asyncio.Event().wait()
             raise AssertionError
 
         stage = Stage(script)
         running = asyncio.create_task(stage.dispatcher.run(version(), call()))
-        while not stage.pool.counts()["busy"]:
-            await asyncio.sleep(0)
+        await begun.wait()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert stage.pool.counts() == {"idle": 0, "busy": 0, "starting": 0}

@@ -97,7 +97,13 @@ class Pool:
             fleet.starting += 1
             self._size += 1
             self._spawn(self._start(fleet, version, limit_ms))
-        return await waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            # The environment may have come in the very moment in which the caller gave up.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.release(waiter.result())
+            raise
 
     def release(self, held: PooledEnvironment, *, reusable: bool = True) -> None:
         """Takes an environment back after its call; a dead or unusable one is discarded."""
