@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from lambent.bus.faults import BusRefused, BusUnavailable, NobodyAnswers
+from lambent.bus.faults import BusRefused, BusUnavailable, MessageTooLarge, NobodyAnswers
 from lambent.bus.nkey import UserCredentials
 
 _log = logging.getLogger("lambent.bus")
@@ -131,7 +131,7 @@ class Connection:
     async def request(
         self, subject: str, payload: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
     ) -> Msg:
-        """Raises `BusUnavailable`, telling of a refused permission when there was one; `NobodyAnswers` at once."""
+        """Raises `BusUnavailable` (telling of a refused permission), `NobodyAnswers` at once, `MessageTooLarge`."""
         try:
             return await self.client.request(
                 subject, payload, timeout=timeout_s, headers=dict(headers) if headers else None
@@ -140,6 +140,8 @@ class Connection:
             raise NobodyAnswers(f"nobody answers on {subject}") from error
         except (nats.errors.TimeoutError, TimeoutError) as error:
             raise BusUnavailable(self._explain(subject, timeout_s)) from error
+        except nats.errors.MaxPayloadError as error:
+            raise MessageTooLarge(f"{len(payload)} bytes are more than the NATS server takes in one message") from error
         except nats.errors.Error as error:
             raise BusUnavailable(f"{self.role} bus: {error}") from error
 
@@ -148,6 +150,8 @@ class Connection:
     ) -> None:
         try:
             await self.client.publish(subject, payload, reply, headers=dict(headers) if headers else None)
+        except nats.errors.MaxPayloadError as error:
+            raise MessageTooLarge(f"{len(payload)} bytes are more than the NATS server takes in one message") from error
         except nats.errors.Error as error:
             raise BusUnavailable(f"{self.role} bus: {error}") from error
 

@@ -47,6 +47,10 @@ class NobodyAnswers(BusUnavailable):
     """Nobody listens on the subject, so nothing was done: no JetStream, or no leader of the stream at this moment."""
 
 
+class MessageTooLarge(LambentError):
+    """The server takes no message of this size."""
+
+
 class JetStreamError(LambentError):
     """JetStream answered with an error. `code` is NATS's own number (err_code) of it."""
 

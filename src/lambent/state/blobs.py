@@ -19,7 +19,7 @@ from lambent.errors import LambentError
 from lambent.state.contract import StateUnavailable
 
 #: Chunk size: the server writes and syncs each message, and both clients handle each one in Python.
-_CHUNK_BYTES = 1024 * 1024
+_CHUNK_BYTES = 512 * 1024
 #: Room for the protocol line and headers below the server's largest message.
 _HEADROOM_BYTES = 4096
 _CHUNKS_IN_FLIGHT = 8
