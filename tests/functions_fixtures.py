@@ -48,10 +48,10 @@ async def code_store(tmp_path: Path, state: MemoryState, clock: FixedClock, **ch
 
 
 async def function_store(
-    tmp_path: Path, state: MemoryState | None = None, clock: FixedClock | None = None
+    tmp_path: Path, state: MemoryState | None = None, clock: FixedClock | None = None, **changes: object
 ) -> FunctionStore:
     state, clock = state or MemoryState(), clock or FixedClock()
-    return await FunctionStore.open(state, await code_store(tmp_path, state, clock), clock, Ids())
+    return await FunctionStore.open(state, await code_store(tmp_path, state, clock, **changes), clock, Ids())
 
 
 def a_version(name: str = "hello", **changes: object) -> FunctionVersion:
