@@ -193,7 +193,10 @@ class Connection(asyncio.Protocol):
             except Exception as mistake:
                 self._write(request, self._server.failed(request, mistake))
         self._request = None
-        if self._transport is not None and not self._keep_alive:
+        if self._transport is None:
+            self._server.left(self)
+            return
+        if not self._keep_alive:
             self._close(self._transport)
         self._advance()
 

@@ -151,6 +151,11 @@ class RequestReader:
         if self.refusal is not None:
             return
         self._parser = httptools.HttpRequestParser(self)
+        if self._request is None:
+            # There was no body: the request is complete.
+            if rest:
+                self._parse(rest)
+            return
         self._resumes = True
         if "transfer-encoding" in self._headers:
             framing = "transfer-encoding: chunked"
@@ -211,13 +216,16 @@ class RequestReader:
         headers = self._headers
         parser = self._parser
         keep_alive = parser.should_keep_alive()
-        if "connection" in headers:
+        if keep_alive and "connection" not in headers:
+            # Nothing but the version can have said so; asking the parser for it costs more.
+            version = "1.1"
+        else:
             version = parser.get_http_version()
+            if version not in ("1.1", "1.0"):
+                self.refuse(505, "this port speaks HTTP/1.1")
+                raise _Refused
             if parser.should_upgrade():
                 keep_alive = "close" not in headers["connection"].lower()
-        else:
-            # Without the header only the version decides; asking for it costs more.
-            version = "1.1" if keep_alive else "1.0"
         target = self._target.decode("latin-1")
         method = parser.get_method().decode("latin-1")
         if target[0] != "/":
@@ -305,10 +313,10 @@ def _told(error: Exception, piece: bytes) -> tuple[int, str]:
     text = str(error)
     if piece[:1] == b"\x16":
         return 400, "this port speaks plain HTTP; the client spoke TLS"
-    if piece.startswith(b"PRI * HTTP/2.0"):
+    if "PRI" in text:
         return 505, "this port speaks HTTP/1.1; the client spoke HTTP/2 with prior knowledge"
     if "HTTP version" in text:
         return 505, "this port speaks HTTP/1.1"
-    if isinstance(error, httptools.HttpParserInvalidMethodError):
+    if isinstance(error, httptools.HttpParserInvalidMethodError) and piece[:1].isalpha():
         return 501, "the request method is not known here"
     return 400, f"the request is malformed: {text}"
