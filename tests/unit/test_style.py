@@ -30,10 +30,9 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name_of)
-def test_a_file_is_one_subject(path: Path) -> None:
-    lines = path.read_text().count("\n")
-    assert lines <= LONGEST_FILE, f"{lines} lines: this is two subjects"
+def test_a_file_is_one_subject() -> None:
+    long = {name_of(path): lines for path in PYTHON if (lines := path.read_text().count("\n")) > LONGEST_FILE}
+    assert not long, "these are two subjects each"
 
 
 def test_no_file_or_folder_has_a_vague_name() -> None:
@@ -45,14 +44,9 @@ def test_no_file_or_folder_has_a_vague_name() -> None:
     assert not vague
 
 
-@pytest.mark.parametrize("path", [p for p in PRODUCT if p.name == "__init__.py"], ids=name_of)
-def test_a_package_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text())), "an __init__.py says in a few lines what this room is for"
-
-
-@pytest.mark.parametrize("path", PRODUCT, ids=name_of)
-def test_a_module_starts_with_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+def test_every_package_and_module_says_what_it_is_for() -> None:
+    silent = [name_of(path) for path in PRODUCT if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert not silent
 
 
 def reads_environment(source: str) -> list[int]:
@@ -66,13 +60,16 @@ def reads_environment(source: str) -> list[int]:
     return lines
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=name_of)
-def test_only_settings_reads_the_environment(path: Path) -> None:
+def test_only_settings_reads_the_environment() -> None:
     # A guest's environment is its function's, which is the contract; it has no settings.
-    if "guest" in path.parts or path.relative_to(SRC).as_posix() in ENVIRONMENT_READERS:
-        return
-    found = reads_environment(path.read_text())
-    assert not found, f"line {found}: take the value from Settings, or as an argument"
+    found = {
+        name_of(path): lines
+        for path in PRODUCT
+        if "guest" not in path.parts
+        and path.relative_to(SRC).as_posix() not in ENVIRONMENT_READERS
+        and (lines := reads_environment(path.read_text()))
+    }
+    assert not found, "take the value from Settings, or as an argument"
 
 
 def test_the_environment_check_sees_every_form() -> None:
@@ -80,16 +77,22 @@ def test_the_environment_check_sees_every_form() -> None:
     assert sorted(reads_environment(source)) == [2, 3, 4, 6]
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=name_of)
-def test_nothing_is_swallowed(path: Path) -> None:
-    """`except Exception: pass` and a bare `except:` hide mistakes of ours."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def swallows(source: str) -> list[int]:
+    """Lines of `except Exception: pass` and of `except:` with nothing in it: they hide mistakes of ours."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ExceptHandler):
             wide = node.type is None or (
                 isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")
             )
-            empty = all(isinstance(statement, ast.Pass | ast.Continue) for statement in node.body)
-            assert not (wide and empty), f"line {node.lineno} swallows everything"
+            if wide and all(isinstance(statement, ast.Pass | ast.Continue) for statement in node.body):
+                lines.append(node.lineno)
+    return lines
+
+
+def test_nothing_is_swallowed() -> None:
+    found = {name_of(path): lines for path in PRODUCT if (lines := swallows(path.read_text()))}
+    assert not found
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.lock")), ids=name_of)

@@ -3,7 +3,8 @@
 import http.client
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -57,7 +58,7 @@ class Api:
         self._connection.close()
 
     def function(self, method: str, path: str, body: Any = None, **query: Any) -> dict[str, Any]:
-        """A Lambda operation; `path` as in the service model, without the version's leading part."""
+        """A Lambda operation; `path` as in the service model, percent-encoded."""
         return self.call("lambda", method, path, None if body is None else json.dumps(body).encode(), query).json()
 
     def platform(self, method: str, path: str, body: Any = None, **query: Any) -> dict[str, Any]:
@@ -70,15 +71,13 @@ class Api:
         headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"Logs_20140328.{operation}"}
         return self.call("logs", "POST", "/", json.dumps(members).encode(), {}, headers).json()
 
-    def pages(self, path: str, member: str, **query: Any) -> Iterator[dict[str, Any]]:
-        """All items of a paged Lambda list."""
-        marker: str | None = None
-        while True:
-            page = self.function("GET", path, Marker=marker, **query)
-            yield from page.get(member, [])
-            marker = page.get("NextMarker")
-            if not marker:
-                return
+    def functions(self) -> Iterator[dict[str, Any]]:
+        """All functions, page by page."""
+        return _items(partial(self.function, "GET", "/2015-03-31/functions"), "Functions")
+
+    def bindings(self, kind: str) -> Iterator[dict[str, Any]]:
+        """All bindings of a kind, `http` or `nats`, page by page."""
+        return _items(partial(self.platform, "GET", f"/{kind}-bindings"), "Bindings")
 
     def call(
         self,
@@ -129,6 +128,16 @@ class Api:
         if reply.status >= 300:
             raise _refusal(reply)
         return reply
+
+
+def _items(fetch: Callable[..., dict[str, Any]], member: str) -> Iterator[dict[str, Any]]:
+    marker: str | None = None
+    while True:
+        page = fetch(Marker=marker)
+        yield from page.get(member, [])
+        marker = page.get("NextMarker")
+        if not marker:
+            return
 
 
 def _refusal(reply: Reply) -> ApiError:

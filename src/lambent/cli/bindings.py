@@ -1,6 +1,5 @@
 """`lambent bind`, `unbind`, `nats bind`, `nats unbind`, `bindings`: where functions are reached without the AWS API."""
 
-from typing import Any
 from urllib.parse import quote
 
 import click
@@ -111,8 +110,7 @@ def bindings(api: Api, output: Output, as_json: bool) -> None:
     Example:
       lambent bindings
     """
-    http: list[dict[str, Any]] = api.platform("GET", "/http-bindings").get("Bindings", [])
-    subjects: list[dict[str, Any]] = api.platform("GET", "/nats-bindings").get("Bindings", [])
+    http, subjects = list(api.bindings("http")), list(api.bindings("nats"))
     if as_json:
         output.json({"Http": http, "Nats": subjects})
         return

@@ -81,10 +81,10 @@ def _from_file(folder: Path) -> Endpoint:
         raise NoPlatform(nothing) from None
     except PermissionError:
         raise NoPlatform(f"{folder / FILE} may not be read by this user; the platform runs as another one") from None
-    except ValueError:
-        raise NoPlatform(f"{folder / FILE} is not complete; is the platform starting just now?") from None
-    known = {name: content[name] for name in Endpoint._fields if name in content}
-    endpoint = Endpoint(**{**known, "data_dir": str(folder)})
+        endpoint = Endpoint(**{name: content[name] for name in Endpoint._fields if name in content})
+    except (ValueError, TypeError):
+        raise NoPlatform(f"{folder / FILE} is damaged; remove it and start the platform again") from None
+    endpoint = endpoint._replace(data_dir=str(folder))
     # A platform that was killed leaves its file behind.
     if endpoint.pid and not Path(f"/proc/{endpoint.pid}").exists() and Path("/proc/self").exists():
         raise NoPlatform(nothing)

@@ -16,7 +16,7 @@ def ls(api: Api, output: Output, as_json: bool) -> None:
     Example:
       lambent ls --json
     """
-    found = list(api.pages("/2015-03-31/functions", "Functions"))
+    found = list(api.functions())
     if as_json:
         output.json(found)
     elif not found:

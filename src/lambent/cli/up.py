@@ -56,7 +56,7 @@ def up(output: Output, /, config: Path | None, as_json: bool, **flags: Any) -> i
         else:
             summary(output, ready, time.monotonic() - begun)
 
-    return wiring.serve(chosen, on_ready)
+    return wiring.serve_platform(chosen, on_ready)
 
 
 def warn_of_no_isolation(output: Output) -> None:
