@@ -198,6 +198,11 @@ def load(
     return Settings(**values)
 
 
+def executable_folders(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The search path for programs (interpreters, npm)."""
+    return tuple(folder for folder in environment.get("PATH", os.defpath).split(os.pathsep) if folder)
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
