@@ -63,6 +63,8 @@ class FunctionStart(msgspec.Struct, frozen=True, kw_only=True):
     access_key_id: str
     secret_access_key: str
     session_token: str
+    #: The identifier the function was made with; environments of one interpreter are shared by several. Empty: the environment's.
+    runtime: str = ""
     #: `on-demand` or `provisioned-concurrency`.
     initialization_type: str = "on-demand"
 
