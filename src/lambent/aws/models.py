@@ -77,6 +77,7 @@ class _Operation(msgspec.Struct, kw_only=True):
     input: _Reference | None = None
     output: _Reference | None = None
     errors: list[_Reference] = []
+    deprecated: bool = False
 
 
 class _Service(msgspec.Struct, kw_only=True):
@@ -222,6 +223,7 @@ class OperationModel:
         self.method = raw.http.method
         self.request_uri = raw.http.requestUri
         self.status = raw.http.responseCode or 200
+        self.deprecated = raw.deprecated
         self.input = Shape(model, raw.input) if raw.input else None
         self.output = Shape(model, raw.output) if raw.output else None
 

@@ -43,6 +43,8 @@ class Offer:
         self._compiled: dict[tuple[str, str], Compiled] = {}
         self._checks = Checks()
         self._routes: Routes | None = None
+        #: `rest-json`, `rest-xml` or empty.
+        self.rest = next((name for name in model.protocols if name.startswith("rest-")), "")
         for name in operations:
             if name not in model.operations:
                 raise NoSuchOperation(f"the model of {model.name} has no operation {name}")
@@ -54,11 +56,6 @@ class Offer:
         if self._routes is None:
             self._routes = Routes(self.model.operations.values())
         return self._routes
-
-    @property
-    def rest(self) -> str:
-        """`rest-json`, `rest-xml` or empty."""
-        return next((name for name in self.model.protocols if name.startswith("rest-")), "")
 
     def speaks(self, protocol: str) -> bool:
         return protocol in self.model.protocols

@@ -173,7 +173,7 @@ def _by_path(request: Request, offers: list[Offer], service: str, region: str) -
         if not offer.rest:
             continue
         try:
-            match = offer.routes.match(request.method, request.path, request.query)
+            match = offer.routes.match(request.method, request.path, request.query, request.headers)
         except Malformed as error:
             return Target(service, region, offer.rest, offer, fault=faults.malformed(str(error), offer.rest))
         if match is not None:

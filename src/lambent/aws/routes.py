@@ -1,11 +1,13 @@
 """Which operation of a REST service a method and a path are: the models' request URIs as a tree of path segments.
 
 A template such as `/2015-03-31/functions/{FunctionName}/code` is walked segment by segment, literals before labels, `{Key+}`
-takes the rest. Literals in a template's query (`?policy`, `?list-type=2`) decide between operations of one path. A slash at
-the end makes no difference, since models and clients disagree about it, except inside a greedy label.
+takes the rest. Between operations of one path the literals in their templates' queries (`?policy`, `?list-type=2`) decide, then
+the parameters and headers that they require: S3 tells ListParts from GetObject by `uploadId`, CopyObject from PutObject by
+`x-amz-copy-source`. A slash at the end makes no difference, since models and clients disagree about it, except inside a
+greedy label.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl
 
 from lambent.aws.models import OperationModel
@@ -19,13 +21,31 @@ SEGMENTS_MAX = 64
 class _End:
     """An operation at the end of a template."""
 
-    __slots__ = ("labels", "operation", "query")
+    __slots__ = ("headers", "labels", "operation", "parameters", "query")
 
     def __init__(self, operation: OperationModel, labels: list[str], query: list[tuple[str, str]]) -> None:
         self.operation = operation
         self.labels = labels
         #: Parameters that the query string must have; an empty value stands for any.
         self.query = query
+        #: Parameters and headers that a call of the operation must have; a call without them is refused later, by name.
+        self.parameters: list[str] = []
+        self.headers: list[str] = []
+        shape = operation.input
+        for name in shape.required if shape else ():
+            member = shape.members[name] if shape else None
+            if member is not None and member.location == "querystring":
+                self.parameters.append(member.wire_name or name)
+            elif member is not None and member.location == "header":
+                self.headers.append((member.wire_name or name).lower())
+
+    def rank(self, given: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, int, bool] | None:
+        """How well a request fits; None when it does not."""
+        if not all(name in given and value in ("", given[name]) for name, value in self.query):
+            return None
+        whole = all(name in given for name in self.parameters) and all(name in headers for name in self.headers)
+        required = len(self.parameters) + len(self.headers)
+        return len(self.query), required if whole else -required, not self.operation.deprecated
 
 
 class _Node:
@@ -61,9 +81,10 @@ class Routes:
             else:
                 node = node.literals.setdefault(segment, _Node())
         node.ends.append(_End(operation, labels, parse_qsl(query, keep_blank_values=True)))
-        node.ends.sort(key=lambda end: -len(end.query))
 
-    def match(self, method: str, path: str, query: str) -> tuple[OperationModel, dict[str, str]] | None:
+    def match(
+        self, method: str, path: str, query: str, headers: Mapping[str, str]
+    ) -> tuple[OperationModel, dict[str, str]] | None:
         """The operation and its labels, decoded. Raises `Malformed` for a path that is not UTF-8."""
         root = self._methods.get(method)
         if root is None:
@@ -71,44 +92,44 @@ class Routes:
         segments = _segments(path)
         if len(segments) > SEGMENTS_MAX:
             segments = [*segments[: SEGMENTS_MAX - 1], "/".join(segments[SEGMENTS_MAX - 1 :])]
-        slash = "/" if len(path) > 1 and path.endswith("/") else ""
         values: list[str] = []
-        end = self._walk(root, segments, 0, values, query, slash)
+        ends = self._walk(root, segments, 0, values, "/" if path.endswith("/") else "")
+        if ends is None:
+            return None
+        end = ends[0] if len(ends) == 1 and not ends[0].query else _choose(ends, query, headers)
         if end is None:
             return None
         return end.operation, dict(zip(end.labels, [decoded(value) for value in values], strict=True))
 
-    def _walk(
-        self, node: _Node, segments: list[str], index: int, values: list[str], query: str, slash: str
-    ) -> _End | None:
+    def _walk(self, node: _Node, segments: list[str], index: int, values: list[str], slash: str) -> list[_End] | None:
         if index == len(segments):
-            return _choose(node.ends, query)
+            return node.ends or None
         segment = segments[index]
         below = node.literals.get(segment)
         if below is not None:
-            end = self._walk(below, segments, index + 1, values, query, slash)
-            if end is not None:
-                return end
+            ends = self._walk(below, segments, index + 1, values, slash)
+            if ends is not None:
+                return ends
         if node.label is not None and segment:
             values.append(segment)
-            end = self._walk(node.label, segments, index + 1, values, query, slash)
-            if end is not None:
-                return end
+            ends = self._walk(node.label, segments, index + 1, values, slash)
+            if ends is not None:
+                return ends
             values.pop()
         if node.greedy is not None:
-            return self._take_rest(node.greedy, segments, index, values, query, slash)
+            return self._take_rest(node.greedy, segments, index, values, slash)
         return None
 
     def _take_rest(
-        self, node: _Node, segments: list[str], index: int, values: list[str], query: str, slash: str
-    ) -> _End | None:
+        self, node: _Node, segments: list[str], index: int, values: list[str], slash: str
+    ) -> list[_End] | None:
         """The longest run of segments first, so that literals after a greedy label are still found."""
         for stop in range(len(segments), index, -1):
             taken = "/".join(segments[index:stop])
             values.append(taken + slash if stop == len(segments) else taken)
-            end = self._walk(node, segments, stop, values, query, slash)
-            if end is not None and values[-1]:
-                return end
+            ends = self._walk(node, segments, stop, values, slash)
+            if ends is not None:
+                return ends
             values.pop()
         return None
 
@@ -120,17 +141,11 @@ def _segments(path: str) -> list[str]:
     return segments
 
 
-def _choose(ends: list[_End], query: str) -> _End | None:
-    """The first whose query literals are all there; those with the most literals come first."""
-    if not ends:
-        return None
-    if not ends[0].query:
-        return ends[0]
+def _choose(ends: list[_End], query: str, headers: Mapping[str, str]) -> _End | None:
+    """The one that the request fits best."""
     try:
         given = dict(query_fields(query))
     except Malformed:
         given = {}
-    for end in ends:
-        if all(name in given and value in ("", given[name]) for name, value in end.query):
-            return end
-    return None
+    ranked = [(rank, end) for end in ends if (rank := end.rank(given, headers)) is not None]
+    return max(ranked, key=lambda pair: pair[0])[1] if ranked else None

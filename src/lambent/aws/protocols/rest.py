@@ -59,7 +59,8 @@ def compile_parser(operation: OperationModel, format: BodyFormat) -> Parse:
         for name, member in shape.members.items()
         if member.location == "uri"
     ]
-    read_query = _query_reader(shape)
+    literals = frozenset(name for name, _ in query_fields(operation.request_uri.partition("?")[2]))
+    read_query = _query_reader(shape, literals)
     read_headers = _headers_reader(shape)
     read_body = _body_reader(shape, format)
 
@@ -78,7 +79,7 @@ def compile_parser(operation: OperationModel, format: BodyFormat) -> Parse:
     return parse
 
 
-def _query_reader(shape: Shape) -> Callable[[str, dict[str, Any]], None] | None:
+def _query_reader(shape: Shape, literals: frozenset[str]) -> Callable[[str, dict[str, Any]], None] | None:
     single: dict[str, tuple[str, scalars.ReadText]] = {}
     lists: dict[str, tuple[str, scalars.ReadText]] = {}
     rest: tuple[str, bool] | None = None
@@ -102,7 +103,7 @@ def _query_reader(shape: Shape) -> Callable[[str, dict[str, Any]], None] | None:
             elif key in lists:
                 name, read_text = lists[key]
                 params.setdefault(name, []).append(read_text(value))
-            elif rest is not None:
+            elif rest is not None and key not in literals:
                 name, many = rest
                 entries = params.setdefault(name, {})
                 if many:
@@ -360,13 +361,20 @@ def _payload_writer(shape: Shape, format: BodyFormat) -> tuple[Callable[[Any], A
         return (lambda value: value), ""
     member = shape.members[shape.payload]
     if member.type == "blob":
-        # Lambda answers Invoke with application/json; other services' blobs come with a content type of their own.
-        return _raw_payload, format.content_type
+        return _raw_payload, _blob_type(shape, format)
     if member.type == "string":
         return (lambda value: scalars.string_to_text(value).encode()), "text/plain"
     if member.event_stream:
         raise NotImplementedError(f"event streams as output ({shape.name})")
     return format.payload_writer(member, shape.payload), format.content_type
+
+
+def _blob_type(shape: Shape, format: BodyFormat) -> str:
+    """Where the type of a blob is a member, the operation says it or nobody. Lambda answers Invoke with application/json."""
+    for name, member in shape.members.items():
+        if member.location == "header" and (member.wire_name or name).lower() == "content-type":
+            return ""
+    return format.content_type if format.content_type == "application/json" else "application/octet-stream"
 
 
 def _raw_payload(value: Any) -> Any:
