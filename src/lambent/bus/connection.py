@@ -155,6 +155,23 @@ class Connection:
         except nats.errors.Error as error:
             raise BusUnavailable(f"{self.role} bus: {error}") from error
 
+    async def flush(self) -> None:
+        """Returns when the server has taken everything that was sent before. Raises `BusUnavailable`."""
+        try:
+            await self.client.flush(timeout=int(CONNECT_TIMEOUT_S))
+        except (nats.errors.Error, TimeoutError) as error:
+            raise BusUnavailable(f"{self.role} bus: {error or 'no answer'}") from error
+
+    async def drain(self, subscription: Subscription) -> None:
+        """Unsubscribes; returns when what had arrived was given to the callback. Without a connection nothing can arrive."""
+        try:
+            if self.connected:
+                await subscription.drain()  # type: ignore[no-untyped-call]
+            elif not self.client.is_closed:
+                await subscription.unsubscribe()
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.debug("%s bus: a subscription was not drained: %s", self.role, error)
+
     async def close(self) -> None:
         """Idempotent."""
         self._closing = True

@@ -56,7 +56,16 @@ _TAIL_BYTES_MAX = 64 * 1024 * 1024
 
 
 class LogStore:
-    """`start` before use; `stop` stores what waits. All times are Unix milliseconds."""
+    """`open` makes one that is ready; `stop` stores what waits. All times are Unix milliseconds."""
+
+    @classmethod
+    async def open(
+        cls, streams: Streams, state: State, settings: Settings, clock: Clock, ids: Ids | None = None
+    ) -> "LogStore":
+        """Makes the stream when it is new. Raises `BusUnavailable`, `JetStreamError`, `StateUnavailable`."""
+        store = cls(streams, state, settings, clock, ids or Ids())
+        await store.start()
+        return store
 
     def __init__(self, streams: Streams, state: State, settings: Settings, clock: Clock, ids: Ids) -> None:
         self._streams = streams
