@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,8 +71,8 @@ def port(name: str, number: int, listen: str) -> Finding:
     return Finding(f"port {number}", OK, f"free ({name})")
 
 
-def examine(chosen: settings.Settings, running: bool) -> list[Finding]:
-    """All checks. Ports are not looked at when a platform of this data directory holds them."""
+def examine(chosen: settings.Settings, folders: tuple[str, ...], running: bool) -> list[Finding]:
+    """All checks. `folders` is the search path for programs. Ports are not looked at when a platform of this data directory holds them."""
     import resource
 
     name = os.uname()
@@ -80,7 +81,7 @@ def examine(chosen: settings.Settings, running: bool) -> list[Finding]:
         Finding("python", OK, f"{platform.python_version()}"),
         _nats(chosen),
         *_sandbox(chosen),
-        *_runtimes(),
+        *_runtimes(folders),
         disk(*_free(Path(chosen.data_dir))),
         descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
     ]
@@ -110,22 +111,33 @@ def _nats(chosen: settings.Settings) -> Finding:
 
 
 def _sandbox(chosen: settings.Settings) -> list[Finding]:
-    from lambent.sandbox.checks import checks
+    """Starts the spawner as the platform does: it makes a sandbox for trial, and tells what the host lacks."""
+    from lambent.sandbox.client import await_ready, launch_spawner
+    from lambent.sandbox.contract import SandboxError
 
-    return [Finding(c.name, OK if c.ok else MISSING if c.essential else WEAK, c.detail) for c in checks()]
+    with tempfile.TemporaryDirectory(prefix="lambent-doctor-") as folder:
+        spawner = launch_spawner(folder, f"doctor-{os.getpid()}", chosen.sandbox_uid_base)
+        try:
+            isolation = await_ready(spawner)
+        except SandboxError as error:
+            return [Finding("sandbox", MISSING, str(error))]
+        finally:
+            spawner.end()
+    text = f"{isolation.mode}: namespaces, seccomp, cgroups {isolation.cgroups}"
+    return [Finding("sandbox", OK, text), *(Finding("sandbox", WEAK, sentence) for sentence in isolation.weaker)]
 
 
-def _runtimes() -> list[Finding]:
+def _runtimes(folders: tuple[str, ...]) -> list[Finding]:
     from lambent.runtimes.table import RuntimeTable
 
     found: dict[str, list[Any]] = {}
-    for row in RuntimeTable().rows():
+    for row in RuntimeTable(folders).rows():
         found.setdefault(row.family.value, []).append(row)
     result = []
     for family, rows in found.items():
         usable = [row for row in rows if not row.unavailable]
         if usable:
-            versions = sorted({row.version for row in usable if row.version})
+            versions = list(dict.fromkeys(row.version for row in usable if row.version))
             text = f"{', '.join(row.identifier for row in usable)}" + (
                 f" (by {', '.join(versions)})" if versions else ""
             )
@@ -152,7 +164,7 @@ def doctor(output: Output, /, data_dir: str | None, as_json: bool) -> int:
         running = True
     except NoPlatform:
         running = False
-    findings = examine(chosen, running)
+    findings = examine(chosen, settings.executable_folders(output.environment), running)
     missing = [finding for finding in findings if finding.state == MISSING]
     if as_json:
         output.json({"Version": __version__, "Usable": not missing, "Findings": [f._asdict() for f in findings]})

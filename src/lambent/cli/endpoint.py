@@ -77,11 +77,11 @@ def _from_file(folder: Path) -> Endpoint:
     nothing = f"no platform runs with the data directory {folder}; start one with `lambent up`, or name another with --data-dir"
     try:
         content = json.loads((folder / FILE).read_text())
+        endpoint = Endpoint(**{name: content[name] for name in Endpoint._fields if name in content})
     except (FileNotFoundError, NotADirectoryError):
         raise NoPlatform(nothing) from None
     except PermissionError:
         raise NoPlatform(f"{folder / FILE} may not be read by this user; the platform runs as another one") from None
-        endpoint = Endpoint(**{name: content[name] for name in Endpoint._fields if name in content})
     except (ValueError, TypeError):
         raise NoPlatform(f"{folder / FILE} is damaged; remove it and start the platform again") from None
     endpoint = endpoint._replace(data_dir=str(folder))
