@@ -12,7 +12,9 @@ import contextlib
 import errno
 import os
 import signal
-from dataclasses import dataclass
+from typing import NamedTuple
+
+from lambent.sandbox.thresholds import Registrar
 
 MIB = 1024 * 1024
 CONTROLLERS = ("memory", "cpu", "pids")
@@ -26,16 +28,14 @@ _LEAF = "lambent-node"
 _MOVE_ROUNDS = 5
 
 
-@dataclass(frozen=True)
-class Mounted:
+class Mounted(NamedTuple):
     """Where a hierarchy is mounted, and which of its groups is the top of that mount."""
 
     path: str
     root: str
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A controller's parent group for an instance."""
 
     version: int
@@ -93,7 +93,8 @@ class Cgroups:
         self.version = version
         #: Controllers that could not be had, each with the reason.
         self.missing = missing
-        self.memory_by_swap = True
+        memory = places.get("memory")
+        self._registrar = Registrar() if memory and memory.version == 1 else None
 
     @classmethod
     def open(cls, instance: str, rootless: bool) -> "Cgroups":
@@ -157,14 +158,15 @@ class Cgroups:
             for folder in folders.values():
                 remove_folder(folder.path)
             raise
-        return Group(folders)
+        return Group(folders, self._registrar)
 
 
 class Group:
     """The control groups of one sandbox, as one thing."""
 
-    def __init__(self, folders: dict[str, Place]) -> None:
+    def __init__(self, folders: dict[str, Place], registrar: Registrar | None) -> None:
         self._folders = folders
+        self._registrar = registrar
         self._hard_bytes = 0
         self._memory_bytes = 0
         #: Becomes readable (version 1) or exceptional (version 2) when use may have passed the memory limit; -1: never.
@@ -239,7 +241,8 @@ class Group:
         if self.report_fd < 0:
             self.report_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._usage_fd = os.open(f"{folder.path}/memory.usage_in_bytes", os.O_RDONLY | os.O_CLOEXEC)
-        _write(f"{folder.path}/cgroup.event_control", f"{self.report_fd} {self._usage_fd} {threshold}")
+        assert self._registrar is not None
+        self._registrar.register(folder.path, self.report_fd, self._usage_fd, threshold)
 
     def over_memory(self, tmp_bytes: int) -> bool:
         """After a report: is more in use than the memory limit, /tmp apart? If not, asks for the next report.
@@ -252,37 +255,37 @@ class Group:
         else:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self.report_fd)
-        held = self._held_bytes(tmp_bytes)
+        usage = self._usage()
+        if usage <= self._memory_bytes:
+            return False
+        held = self._held_bytes(usage, tmp_bytes)
         if held > self._memory_bytes:
             # Caches of the kernel count as use until somebody asks for them back.
-            _write_if_there(
-                f"{folder.path}/" + ("memory.reclaim" if folder.version == 2 else "memory.force_empty"), "4M"
-            )
-            held = self._held_bytes(tmp_bytes)
+            _ask_back(folder)
+            usage = self._usage()
+            held = self._held_bytes(usage, tmp_bytes)
         if held > self._memory_bytes:
             return True
+        following = usage + _REPORT_STEP_BYTES
         if folder.version == 2:
             _write(
                 f"{folder.path}/memory.high",
                 str(min(self._memory_bytes + tmp_bytes + _REPORT_STEP_BYTES, self._hard_bytes)),
             )
-        else:
-            usage = int(_read(f"{folder.path}/memory.usage_in_bytes"))
-            following = max(self._memory_bytes, usage) + _REPORT_STEP_BYTES
-            if self._reported_bytes < following < self._hard_bytes:
-                self._arm(following)
+        elif usage >= self._reported_bytes and following < self._hard_bytes:
+            self._arm(following)
         return False
 
-    def _held_bytes(self, tmp_bytes: int) -> int:
+    def _usage(self) -> int:
+        folder = self._folders["memory"]
+        return int(_read(f"{folder.path}/" + ("memory.current" if folder.version == 2 else "memory.usage_in_bytes")))
+
+    def _held_bytes(self, usage: int, tmp_bytes: int) -> int:
         folder = self._folders["memory"]
         stat = _counters(f"{folder.path}/memory.stat")
         if folder.version == 2:
-            return held_bytes(
-                int(_read(f"{folder.path}/memory.current")),
-                stat.get("file", 0) - stat.get("shmem", 0) + stat.get("slab_reclaimable", 0),
-                tmp_bytes,
-            )
-        usage = int(_read(f"{folder.path}/memory.usage_in_bytes"))
+            caches = stat.get("file", 0) - stat.get("shmem", 0) + stat.get("slab_reclaimable", 0)
+            return held_bytes(usage, caches, tmp_bytes)
         return held_bytes(usage, stat.get("total_cache", 0) - stat.get("total_shmem", 0), tmp_bytes)
 
     def out_of_memory_kills(self) -> int:
@@ -402,13 +405,21 @@ def _write(path: str, value: str) -> None:
 
 
 def _write_if_there(path: str, value: str) -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):
         _write(path, value)
+
+
+def _ask_back(folder: Place) -> None:
+    """Makes the kernel take back what it can. It says EAGAIN or EBUSY when that is less than was asked for."""
+    try:
+        if folder.version == 2:
+            _write(f"{folder.path}/memory.reclaim", str(_REPORT_STEP_BYTES))
+        else:
+            _write(f"{folder.path}/memory.force_empty", "1")
     except FileNotFoundError:
-        return
+        return  # memory.reclaim came with Linux 5.19
     except OSError as error:
-        # memory.reclaim says EAGAIN, memory.force_empty EBUSY when less than asked for came back.
-        if error.errno not in (errno.EAGAIN, errno.EBUSY) or not path.endswith(("reclaim", "force_empty")):
+        if error.errno not in (errno.EAGAIN, errno.EBUSY):
             raise
 
 

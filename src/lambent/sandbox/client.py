@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -14,8 +13,6 @@ from typing import cast
 from lambent.sandbox import rights
 from lambent.sandbox.contract import Bind, Exit, Isolation, Limits, SandboxError, SandboxSpec
 from lambent.sandbox.messages import (
-    ARGUMENTS_MAX,
-    LISTEN_PORTS_MAX,
     Decoder,
     Message,
     MessageError,
@@ -23,9 +20,8 @@ from lambent.sandbox.messages import (
     receive,
     send_some,
 )
+from lambent.sandbox.specs import check_arguments, check_limits, check_spec
 
-#: A sandbox's name is a folder's name in control groups.
-_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 #: How long the spawner may take to get ready, and to end before it is killed. It needs about 60 ms.
 READY_SECONDS = 20.0
 _END_SECONDS = 15.0
@@ -143,12 +139,12 @@ class SpawnedSandbox:
 
     async def attach(self, binds: tuple[Bind, ...], limits: Limits) -> None:
         self._check_running()
-        _check_limits(limits)
+        check_limits(limits)
         await self._owner.request("attach", self.id, {"binds": _binds(binds), "limits": _limits(limits)})
 
     async def start(self, argv: tuple[str, ...], environment: dict[str, str], cwd: str) -> None:
         self._check_running()
-        _check_arguments(argv, environment)
+        check_arguments(argv, environment)
         if not argv:
             raise SandboxError("a sandbox cannot be started without a program")
         order = {"argv": list(argv), "environment": environment, "cwd": cwd}
@@ -235,7 +231,7 @@ class SpawnedSandboxes:
         return self._alive
 
     async def create(self, spec: SandboxSpec) -> SpawnedSandbox:
-        _check_spec(spec)
+        check_spec(spec)
         order = {
             "limits": _limits(spec.limits),
             "argv": list(spec.argv),
@@ -416,37 +412,6 @@ def _wait(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _check_spec(spec: SandboxSpec) -> None:
-    if not _ID.fullmatch(spec.id):
-        raise SandboxError(f"a sandbox's id has 1 to 100 characters of A-Z a-z 0-9 _ - and is not {spec.id!r}")
-    if len(spec.listen_ports) > LISTEN_PORTS_MAX or len(set(spec.listen_ports)) != len(spec.listen_ports):
-        raise SandboxError(f"a sandbox has at most {LISTEN_PORTS_MAX} listen_ports, each once")
-    if not all(0 < port < 65536 for port in spec.listen_ports):
-        raise SandboxError("listen_ports are from 1 to 65535")
-    _check_limits(spec.limits)
-    if spec.argv:
-        _check_arguments(spec.argv, spec.environment)
-
-
-def _check_limits(limits: Limits) -> None:
-    for name in ("memory_mib", "cpu_milli", "tmp_mib", "pids", "fds"):
-        if getattr(limits, name) < 1:
-            raise SandboxError(f"{name} must be at least 1, not {getattr(limits, name)}")
-
-
-def _check_arguments(argv: tuple[str, ...], environment: dict[str, str]) -> None:
-    texts = [*argv, *environment, *environment.values()]
-    if any("\0" in text for text in texts):
-        raise SandboxError("arguments and environment variables cannot hold a zero byte")
-    if any(not name or "=" in name for name in environment):
-        raise SandboxError("the name of an environment variable cannot be empty or hold =")
-    size = sum(len(text.encode(errors="surrogateescape")) + 1 for text in texts)
-    if size > ARGUMENTS_MAX:
-        raise SandboxError(f"arguments and environment are {size} bytes, at most {ARGUMENTS_MAX} are possible")
-    if argv and not argv[0].startswith("/"):
-        raise SandboxError(f"the program must be an absolute path, not {argv[0]!r}")
 
 
 def _binds(binds: tuple[Bind, ...]) -> list[list[str]]:

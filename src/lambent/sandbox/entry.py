@@ -14,10 +14,9 @@ import resource
 import signal
 import socket
 import sys
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from lambent.sandbox import mounts, network, seccomp
+from lambent.sandbox import mounts, network
 from lambent.sandbox import syscalls as sc
 from lambent.sandbox.cgroups import Group
 
@@ -30,8 +29,7 @@ _CHANNEL_FD, _CONTROL_FD, _PROC_FD = 3, 4, 5
 _DEFAULT_AGAIN = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What the spawner decided about one sandbox."""
 
     template: str
@@ -49,10 +47,7 @@ class Plan:
     group: Group
     #: Where the spawner's command line lies in memory.
     command_line: tuple[int, int]
-
-
-class Failed(Exception):
-    """A step could not be done; the text names it."""
+    seccomp: bytes
 
 
 def run(plan: Plan, control: socket.socket, channel: int, output: int) -> NoReturn:
@@ -128,7 +123,7 @@ def _become_unprivileged(plan: Plan, proc: int) -> None:
     os.umask(0o022)
     sc.drop_all_capabilities()
     sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
-    sc.install_seccomp(seccomp.program())
+    sc.install_seccomp(plan.seccomp)
     # The change of user has cleared this one. What is killed here takes the whole pid namespace with it.
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     # The runtime has the same user: it shall not see into this process, which it could not signal anyway.

@@ -7,7 +7,6 @@ part nothing is left to mount for it.
 
 import contextlib
 import os
-import shutil
 
 from lambent.sandbox import syscalls as sc
 
@@ -123,7 +122,8 @@ class Template:
             source = f"/etc/{name}"
             if os.path.isfile(source) and os.access(source, os.R_OK) and os.path.getsize(source) <= _ETC_COPY_MAX:
                 os.makedirs(os.path.dirname(f"{etc}/{name}"), exist_ok=True)
-                shutil.copyfile(source, f"{etc}/{name}")
+                with open(source, "rb") as original, open(f"{etc}/{name}", "wb") as copy:
+                    copy.write(original.read(_ETC_COPY_MAX))
         binds = [*_ETC_BINDS, *(name for name in os.listdir("/etc") if name.startswith(_ETC_BIND_PREFIX))]
         for name in binds:
             if os.path.isdir(f"/etc/{name}"):

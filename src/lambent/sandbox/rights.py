@@ -5,7 +5,6 @@ Standard library only: the spawner imports it.
 
 import errno
 import os
-import platform
 
 from lambent.sandbox import mounts, seccomp
 from lambent.sandbox import syscalls as sc
@@ -22,7 +21,7 @@ def has_root_rights() -> bool:
 
 
 def kernel_version() -> tuple[int, int]:
-    numbers = "".join(c if c.isdigit() else " " for c in platform.release()).split()
+    numbers = "".join(c if c.isdigit() else " " for c in os.uname().release).split()
     return (int(numbers[0]), int(numbers[1])) if len(numbers) > 1 else (0, 0)
 
 
@@ -74,9 +73,9 @@ def hints_of(code: int | None, text: str, rootless: bool) -> list[str]:
     """What a person can do about a failure, most likely first."""
     hints: list[str] = []
     if kernel_version() < KERNEL_MIN:
-        hints.append(f"Linux {KERNEL_MIN[0]}.{KERNEL_MIN[1]} or newer is needed, this is {platform.release()}.")
+        hints.append(f"Linux {KERNEL_MIN[0]}.{KERNEL_MIN[1]} or newer is needed, this is {os.uname().release}.")
     if not seccomp.supported():
-        hints.append(f"The processor must be x86_64 or aarch64, not {platform.machine()}.")
+        hints.append(f"The processor must be x86_64 or aarch64, not {os.uname().machine}.")
     if rootless:
         hints += user_namespace_hints()
         if "proc" in text and (code == errno.EPERM or "not permitted" in text):

@@ -6,7 +6,7 @@ depend on arguments are looked up in a bitmap by the kernel (since 5.11), so tha
 """
 
 import errno
-import platform
+import os
 import struct
 
 #: Group -> (why, {call: (number on x86_64, number on aarch64)}). None: that architecture has no such call.
@@ -136,11 +136,11 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NR_OFFSET, _ARCH_OFFSET = 0, 4
 
 
-def supported(machine: str = platform.machine()) -> bool:
+def supported(machine: str = os.uname().machine) -> bool:
     return machine in _ARCHITECTURES
 
 
-def program(machine: str = platform.machine()) -> bytes:
+def program(machine: str = os.uname().machine) -> bytes:
     """The filter for `struct sock_fprog`, 8 bytes an instruction. Raises `KeyError` for other architectures."""
     column, architecture = _ARCHITECTURES[machine]
     out = [_op(_LOAD, _ARCH_OFFSET), _op(_EQUAL, architecture, 1, 0), _refuse(errno.ENOSYS), _op(_LOAD, _NR_OFFSET)]

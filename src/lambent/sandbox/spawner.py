@@ -6,9 +6,9 @@ answer with it. When the socket ends, so does every sandbox, and then the spawne
 sandbox's process 1 gets SIGKILL from the kernel; their empty control groups go at the next start.
 """
 
-import argparse
 import contextlib
 import fcntl
+import gc
 import os
 import resource
 import select
@@ -16,14 +16,13 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 # The package's folder comes last, so that nothing beside it can take the place of a module of the standard library.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from lambent.sandbox import mounts, rights
+from lambent.sandbox import mounts, rights, seccomp
 from lambent.sandbox import syscalls as sc
 from lambent.sandbox.box import Box
 from lambent.sandbox.cgroups import Cgroups
@@ -61,6 +60,7 @@ class Spawner:
         self._ready: dict[int, Callable[[int], None]] = {}
         self._ending = False
         self._command_line = sc.argument_area()
+        self._seccomp = seccomp.program()
         #: While the trial runs, what would have been said to the node.
         self._trial: list[Message] | None = None
         self._own_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
@@ -142,7 +142,7 @@ class Spawner:
             where = f" ({error.filename})" if error.filename else ""
             self._answer(request.get("n"), {"error": f"{error.strerror}{where}"})
         except Exception as error:  # a mistake of ours ends this request, not every sandbox of the node
-            traceback.print_exc()
+            sys.excepthook(type(error), error, error.__traceback__)
             self._answer(request.get("n"), {"error": f"internal error of the spawner: {error!r}"})
 
     def _answer(self, number: int | None, message: Message, fds: list[int] | None = None) -> None:
@@ -225,6 +225,7 @@ class Spawner:
             cwd=request["cwd"],
             group=box.group,
             command_line=self._command_line,
+            seccomp=self._seccomp,
         )
 
     def _mount_points(self, binds: list[list[str]]) -> list[tuple[str, str]]:
@@ -346,7 +347,7 @@ class Spawner:
             self._forget(box)
             return
         self._say(box.exit_report())
-        if box.discards:
+        if box.discards or self._ending:
             self._forget(box)
 
     def _forget(self, box: Box) -> None:
@@ -428,25 +429,24 @@ def _raise_descriptor_limit() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Makes sandboxes for a Lambent node. Started by the node.")
-    parser.add_argument("--socket", type=int, required=True)
-    parser.add_argument("--run-dir", required=True)
-    parser.add_argument("--instance", required=True)
-    parser.add_argument("--uid-base", type=int)
-    arguments = parser.parse_args()
-    connection = socket.socket(fileno=arguments.socket)
+    """Arguments: `--socket=FD --run-dir=FOLDER --instance=NAME`, and `--uid-base=UID` for a spawner with root's rights."""
+    given = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
+    connection = socket.socket(fileno=int(given["socket"]))
     connection.set_inheritable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the node, which then ends the socket
     signal.signal(signal.SIGTERM, lambda *_: connection.shutdown(socket.SHUT_RDWR))
-    rootless = arguments.uid_base is None
+    uid_base = int(given["uid-base"]) if "uid-base" in given else None
     try:
-        spawner = prepare(connection, arguments.run_dir, arguments.instance, arguments.uid_base)
+        spawner = prepare(connection, given["run-dir"], given["instance"], uid_base)
     except (Refused, OSError) as error:
-        connection.sendall(encode({"event": "failed", "error": rights.explain(error, rootless)}))
+        connection.sendall(encode({"event": "failed", "error": rights.explain(error, uid_base is None)}))
         return 1
-    isolation = rights.isolation(rootless, spawner.cgroups.version, spawner.cgroups.missing)
+    isolation = rights.isolation(uid_base is None, spawner.cgroups.version, spawner.cgroups.missing)
     connection.sendall(encode({"event": "ready", "isolation": isolation}))
     connection.setblocking(False)
+    # A collection would write to every object's header, and so copy all of memory into each sandbox's process 1. Nothing
+    # here makes reference cycles that grow.
+    gc.disable()
     spawner.serve()
     return 0
 

@@ -7,7 +7,6 @@ include/uapi/asm-generic/unistd.h); the older ones are in `_NUMBERS`.
 
 import ctypes
 import os
-import platform
 import struct
 
 CLONE_NEWNS = 0x00020000
@@ -42,7 +41,7 @@ SECCOMP_MODE_FILTER = 2
 CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_SYS_ADMIN = 6, 7, 8, 21
 
 _NUMBERS = {"x86_64": {"pivot_root": 155}, "aarch64": {"pivot_root": 41}}
-_PIVOT_ROOT = _NUMBERS.get(platform.machine(), {}).get("pivot_root", -1)
+_PIVOT_ROOT = _NUMBERS.get(os.uname().machine, {}).get("pivot_root", -1)
 _OPEN_TREE, _MOVE_MOUNT, _CLONE3, _CLOSE_RANGE, _MOUNT_SETATTR = 428, 429, 435, 436, 442
 
 # PyDLL keeps the interpreter's lock: a clone must come back on the one thread that there is, in parent and child alike.
@@ -57,7 +56,8 @@ def _check(name: str, result: int) -> int:
     return result
 
 
-def _syscall(name: str, number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+def syscall(name: str, number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+    """A call by its number; bytes are passed as a pointer to them, None as no pointer."""
     converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     return _check(name, int(_libc.syscall(ctypes.c_long(number), *converted)))
 
@@ -72,7 +72,7 @@ def clone(flags: int, cgroup_fd: int = -1) -> tuple[int, int]:
     arguments = struct.pack(
         "=11Q", flags, ctypes.addressof(pidfd), 0, 0, 17, 0, 0, 0, 0, 0, cgroup_fd if cgroup_fd >= 0 else 0
     )
-    pid = _syscall("clone3", _CLONE3, ctypes.create_string_buffer(arguments, len(arguments)), len(arguments))
+    pid = syscall("clone3", _CLONE3, ctypes.create_string_buffer(arguments, len(arguments)), len(arguments))
     return (pid, pidfd.value) if pid else (0, -1)
 
 
@@ -97,32 +97,32 @@ def unmount(target: str) -> None:
 
 
 def pivot_root(new: str, old: str) -> None:
-    _syscall("pivot_root", _PIVOT_ROOT, new.encode(), old.encode())
+    syscall("pivot_root", _PIVOT_ROOT, new.encode(), old.encode())
 
 
 def open_tree(path: str) -> int:
     """A descriptor of a detached copy of the mounts at and below `path`."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE
-    return _syscall(f"open_tree {path}", _OPEN_TREE, AT_FDCWD, path.encode(), flags)
+    return syscall(f"open_tree {path}", _OPEN_TREE, AT_FDCWD, path.encode(), flags)
 
 
 def move_mount(tree_fd: int, target: str) -> None:
     """Puts a detached tree at `target`; a symbolic link there is not followed."""
-    _syscall(f"move_mount {target}", _MOVE_MOUNT, tree_fd, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH)
+    syscall(f"move_mount {target}", _MOVE_MOUNT, tree_fd, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def mount_setattr(fd: int, attributes: int, propagation: int = 0, recursive: bool = True) -> None:
     """Adds attributes to the mount that `fd` stands for, and to those below it."""
     packed = struct.pack("=4Q", attributes, 0, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _syscall(
+    syscall(
         "mount_setattr", _MOUNT_SETATTR, fd, b"", flags, ctypes.create_string_buffer(packed, len(packed)), len(packed)
     )
 
 
 def close_range(first: int) -> None:
     """Closes every descriptor from `first` on."""
-    _syscall("close_range", _CLOSE_RANGE, first, 0xFFFFFFFF, 0)
+    syscall("close_range", _CLOSE_RANGE, first, 0xFFFFFFFF, 0)
 
 
 def prctl(option: int, value: int = 0, third: int = 0) -> int:
