@@ -1,10 +1,12 @@
 """`lambent docs`: writes docs/reference from the code, and checks that it is up to date. Also `python -m lambent.cli.reference`."""
 
 import importlib
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -87,6 +89,7 @@ def errors_page() -> str:
     found = sorted(expected_failures(), key=lambda kind: (kind.__module__, kind.__name__))
     for kind in found:
         meaning = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+        meaning = meaning or "As the name says."
         room = kind.__module__.removeprefix("lambent.").split(".")[0]
         lines.append(f"| `{kind.__name__}` | {room} | {meaning.replace('|', chr(92) + '|')} |")
     return "\n".join(lines) + "\n"
@@ -106,12 +109,35 @@ def expected_failures() -> set[type[LambentError]]:
     return found
 
 
+class _Unused:
+    """Stands for every part that a service is built from: to list its operations none of them is called."""
+
+    def __getattr__(self, name: str) -> "_Unused":
+        return self
+
+    def __call__(self, *args: object, **kwargs: object) -> "_Unused":
+        return self
+
+
+def _built(service: Callable[..., Any]) -> Any:
+    """A service whose parts are placeholders."""
+    needed = [p for p in inspect.signature(service).parameters.values() if p.default is inspect.Parameter.empty]
+    keywords = {p.name: _Unused() for p in needed if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    return service(*[_Unused() for p in needed if p.name not in keywords], **keywords)
+
+
 def operations_page() -> str:
     """docs/reference/operations.md: what is implemented of each AWS service."""
-    from lambent import wiring
     from lambent.aws import reference
+    from lambent.services import lambent_
+    from lambent.services.iam.service import IamService
+    from lambent.services.lambda_.service import LambdaService
+    from lambent.services.lambent_.service import service as lambent_service
+    from lambent.services.logs.service import LogsService
+    from lambent.services.sts.service import StsService
 
-    return reference.operations_page(wiring.operation_names())
+    services = [_built(kind).service() for kind in (LambdaService, LogsService, StsService, IamService)]
+    return reference.operations_page([*services, _built(lambent_service)], [lambent_.MODELS])
 
 
 PAGES: dict[str, Callable[[], str]] = {
