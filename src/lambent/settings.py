@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     standby_python: int
     standby_node: int
     standby_provided: int
+    node_sdk: bool
     idle_seconds: int
     account_concurrency: int
     environments_max: int
@@ -104,6 +105,11 @@ TABLE: tuple[Setting, ...] = (
     Setting("standby_python", 2, "Python sandboxes kept ready for the first call of any function.", 0, 100),
     Setting("standby_node", 2, "Node.js sandboxes kept ready for the first call of any function.", 0, 100),
     Setting("standby_provided", 1, "Empty sandboxes kept ready for custom runtimes.", 0, 100),
+    Setting(
+        "node_sdk",
+        True,
+        "Fetch the AWS SDK for JavaScript from npm, once and in the background, when a Node.js function first needs it.",
+    ),
     Setting("idle_seconds", 600, "An environment that was idle this long is discarded.", 1, 86_400),
     Setting("account_concurrency", 1000, "Concurrent calls of one account (AWS's default quota is 1000).", 1, 100_000),
     Setting(

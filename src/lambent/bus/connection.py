@@ -117,6 +117,11 @@ class Connection:
         return _without_password(url.geturl()) if url is not None else ""
 
     @property
+    def server_version(self) -> str:
+        """Of the server in use."""
+        return str(self.client.connected_server_version)
+
+    @property
     def payload_bytes_max(self) -> int:
         """Largest message that the server takes, headers included."""
         return int(self.client.max_payload)

@@ -59,9 +59,12 @@ class Dispatcher:
             self._pool.release(held)
             return outcome
         finally:
-            self._admission.leave(version.account)
-            if self._draining and not self._admission.running():
-                self._drained.set()
+            self._leave(version.account)
+
+    def _leave(self, account: str) -> None:
+        self._admission.leave(account)
+        if self._draining and not self._admission.running():
+            self._drained.set()
 
     async def drain(self, grace_seconds: float) -> None:
         """Refuses new calls and waits until the running ones have ended, at most `grace_seconds`."""
