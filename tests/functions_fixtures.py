@@ -5,7 +5,7 @@ import stat
 import zipfile
 from pathlib import Path
 
-from lambent.clock import FixedClock
+from lambent.clock import Clock, FixedClock
 from lambent.functions.code import CodeStore
 from lambent.functions.package import PackageLimits
 from lambent.functions.records import FunctionVersion
@@ -41,14 +41,14 @@ def settings(tmp_path: Path, **changes: object) -> Settings:
     return load({"data_dir": str(tmp_path), **changes}, environment={})
 
 
-async def code_store(tmp_path: Path, state: MemoryState, clock: FixedClock, **changes: object) -> CodeStore:
+async def code_store(tmp_path: Path, state: MemoryState, clock: Clock, **changes: object) -> CodeStore:
     code = CodeStore(await state.blobs("code"), tmp_path / "code", settings(tmp_path, **changes), clock)
     await code.open()
     return code
 
 
 async def function_store(
-    tmp_path: Path, state: MemoryState | None = None, clock: FixedClock | None = None, **changes: object
+    tmp_path: Path, state: MemoryState | None = None, clock: Clock | None = None, **changes: object
 ) -> FunctionStore:
     state, clock = state or MemoryState(), clock or FixedClock()
     return await FunctionStore.open(state, await code_store(tmp_path, state, clock, **changes), clock, Ids())
