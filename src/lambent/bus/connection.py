@@ -94,9 +94,7 @@ class Connection:
         await asyncio.gather(connecting, refused, return_exceptions=True)
         await self.close()
         shown = ", ".join(_without_password(url) for url in urls)
-        if (refused in done and not refused.cancelled()) or isinstance(
-            self._last_error, nats.errors.AuthorizationError
-        ):
+        if refused in done or (self._last_error is not None and _is_refusal(self._last_error)):
             raise BusRefused(
                 f"the NATS server at {shown} refused the credentials; give user and password in the URL of --nats or a "
                 "credentials file with --nats-credentials"
@@ -180,9 +178,17 @@ class Connection:
     async def close(self) -> None:
         """Idempotent."""
         self._closing = True
+        client = self.client
         # A client that never began to connect has nothing to close (nats-py asserts that it has a queue).
-        if not self.client.is_closed and self.client._flush_queue is not None:
-            await self.client.close()
+        if client.is_closed or client._flush_queue is None:
+            return
+        if not client.is_connected:
+            # nats-py would write what waits to the lost socket, raise, and leave its tasks behind.
+            client._pending, client._pending_data_size = [], 0
+        try:
+            await client.close()
+        except OSError as error:
+            _log.debug("%s bus: lost while closing: %s", self.role, error)
 
     def _explain(self, subject: str, timeout_s: float) -> str:
         if self.refusals:
@@ -192,13 +198,15 @@ class Connection:
         return f"no answer on {subject} within {timeout_s:.1f} s"
 
     async def _error(self, error: Exception) -> None:
+        repeated = str(error) == str(self._last_error)
         self._last_error = error
-        if isinstance(error, nats.errors.AuthorizationError) and self._refused is not None:
+        if self._refused is not None and _is_refusal(error):
             self._refused.set()
             return
         if "permissions violation" in str(error).lower():
             self.refusals = [*self.refusals[-7:], str(error)]
-        if not self._closing and self._refused is None:
+        # While the server is away the same refusal comes ten times a second: once is enough.
+        if not self._closing and self._refused is None and not repeated:
             _log.warning("%s bus: %s", self.role, error or type(error).__name__)
 
     async def _disconnected(self) -> None:
@@ -209,6 +217,11 @@ class Connection:
         _log.warning("%s bus: connected again", self.role)
         for callback in self._on_reconnect:
             callback()
+
+
+def _is_refusal(error: Exception) -> bool:
+    """nats-py has a type for it once connected, and the server's text while connecting."""
+    return isinstance(error, nats.errors.AuthorizationError) or "authorization violation" in str(error).lower()
 
 
 def _without_password(url: str) -> str:
