@@ -57,4 +57,4 @@ def test_the_demo_tells_its_steps_in_json() -> None:
     done = lambent("demo", "--once", "--json")
     assert done.returncode == 0, done.stderr
     steps = json.loads(done.stdout)["Steps"]
-    assert {step["Step"] for step in steps} == {"deploy", "invoke", "http", "nats", "logs"}
+    assert {step["Step"] for step in steps} == {"deploy", "standby", "invoke", "http", "nats", "logs"}
