@@ -106,9 +106,13 @@ class Shape:
 
     @cached_property
     def wire_name(self) -> str | None:
-        """The `locationName`: the name on the wire where it is not the member's own."""
-        name: str | None = self._trait("locationName")
-        return name
+        """The `locationName` of the reference: the name on the wire where it is not the member's own."""
+        return self._reference.locationName
+
+    @cached_property
+    def root_name(self) -> str | None:
+        """The name of the shape as the root of an XML document, where the model gives one."""
+        return self._own.locationName or self._reference.locationName
 
     @cached_property
     def flattened(self) -> bool:

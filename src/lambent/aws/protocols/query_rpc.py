@@ -81,7 +81,7 @@ def error_elements(wire: WireError, writers: xml_values.XmlWriters) -> list[str]
             member = known.get(name)
             if member is None:
                 raise WrongOutput(f"{wire.name} has no member {name!r}")
-            writers.of(member)(pieces, xml_values.element_name(name, member), "", value)
+            writers.of(member)(pieces, xml_values.element_names(name, member)[0], "", value)
     pieces.append("</Error>")
     return pieces
 

@@ -8,6 +8,7 @@ from lambent.aws.models import Shape
 from lambent.aws.protocols import scalars
 from lambent.aws.protocols.compiled import Compiled
 from lambent.aws.protocols.contract import Malformed
+from lambent.aws.protocols.xml_values import element_names
 
 #: Fields in one form. The largest real request, CloudWatch's PutMetricData, has 1,000 metrics of some ten fields.
 FIELDS_MAX = 20_000
@@ -97,15 +98,17 @@ class QueryReaders:
         return read
 
     def _structure(self, shape: Shape) -> ReadBranch:
-        members = [(name, _field_name(name, member), self.of(member)) for name, member in shape.members.items()]
+        members = [(name, element_names(name, member), self.of(member)) for name, member in shape.members.items()]
         union = shape.name if shape.union else ""
 
         def read(branch: Branch) -> Any:
             found = {}
-            for name, field, read_member in members:
-                below = branch.get(field)
-                if below is not None:
-                    found[name] = read_member(below)
+            for name, fields_of, read_member in members:
+                for field in fields_of:
+                    below = branch.get(field)
+                    if below is not None:
+                        found[name] = read_member(below)
+                        break
             if union and len(found) != 1:
                 raise Malformed(f"{union} must have exactly one member set, not {len(found)}")
             return found
@@ -146,10 +149,3 @@ class QueryReaders:
             return found
 
         return read
-
-
-def _field_name(name: str, member: Shape) -> str:
-    """A flattened list whose elements have a name of their own goes by that name."""
-    if member.type == "list" and member.flattened and member.member.wire_name:
-        return member.member.wire_name
-    return member.wire_name or name

@@ -12,6 +12,7 @@ import msgspec
 from lambent.aws.models import OperationModel, Shape
 from lambent.aws.protocols import scalars
 from lambent.aws.protocols.contract import Labels, Malformed, Parse, Serialise, WrongOutput
+from lambent.aws.protocols.xml_values import OUTPUT_PLACES
 from lambent.httpd.messages import Request, Response
 
 #: Parameters in one query string.
@@ -59,8 +60,7 @@ def compile_parser(operation: OperationModel, format: BodyFormat) -> Parse:
         for name, member in shape.members.items()
         if member.location == "uri"
     ]
-    literals = frozenset(name for name, _ in query_fields(operation.request_uri.partition("?")[2]))
-    read_query = _query_reader(shape, literals)
+    read_query = _query_reader(shape)
     read_headers = _headers_reader(shape)
     read_body = _body_reader(shape, format)
 
@@ -79,7 +79,7 @@ def compile_parser(operation: OperationModel, format: BodyFormat) -> Parse:
     return parse
 
 
-def _query_reader(shape: Shape, literals: frozenset[str]) -> Callable[[str, dict[str, Any]], None] | None:
+def _query_reader(shape: Shape) -> Callable[[str, dict[str, Any]], None] | None:
     single: dict[str, tuple[str, scalars.ReadText]] = {}
     lists: dict[str, tuple[str, scalars.ReadText]] = {}
     rest: tuple[str, bool] | None = None
@@ -103,7 +103,8 @@ def _query_reader(shape: Shape, literals: frozenset[str]) -> Callable[[str, dict
             elif key in lists:
                 name, read_text = lists[key]
                 params.setdefault(name, []).append(read_text(value))
-            elif rest is not None and key not in literals:
+            if rest is not None:
+                # Smithy's rule for servers: the map has every parameter, those that are members of their own too.
                 name, many = rest
                 entries = params.setdefault(name, {})
                 if many:
@@ -238,8 +239,13 @@ def compile_serialiser(operation: OperationModel, format: BodyFormat, request_id
     if shape is None:
         return _without_output(operation, request_id_header)
     write_members_of = header_writers(shape)
-    body_members = {name for name, member in shape.members.items() if not member.location and name != shape.payload}
-    write_body = format.members_writer(operation, shape) if body_members and shape.payload is None else None
+    body_members = {
+        name for name, member in shape.members.items() if member.location not in OUTPUT_PLACES and name != shape.payload
+    }
+    write_body = None
+    if shape.payload is None and (body_members or format.content_type == "application/json"):
+        # JSON clients are given an object even when every member is a header (Smithy's protocol tests ask servers for it).
+        write_body = format.members_writer(operation, shape)
     write_payload, payload_type = _payload_writer(shape, format)
     payload = shape.payload
     content_type = format.content_type

@@ -9,6 +9,7 @@ from lambent.aws.protocols import json_values
 from lambent.aws.protocols.contract import Parse, Serialise
 from lambent.aws.protocols.errors import WireError
 from lambent.aws.protocols.rest import compile_parser, compile_serialiser, header_writers
+from lambent.aws.protocols.xml_values import OUTPUT_PLACES
 from lambent.httpd.messages import Response
 
 
@@ -39,7 +40,7 @@ class JsonBodies:
         return {
             name: (member.wire_name or name, self._writers.of(member))
             for name, member in shape.members.items()
-            if member.location is None
+            if member.location not in OUTPUT_PLACES
         }
 
     def payload_reader(self, shape: Shape) -> Callable[[bytes], Any]:

@@ -31,14 +31,14 @@ class XmlBodies:
         return lambda body: read([xml_values.parse(body)])
 
     def members_writer(self, operation: OperationModel, shape: Shape) -> Callable[[Mapping[str, Any]], bytes]:
-        return self._document(shape, shape.wire_name or f"{operation.name}Response")
+        return self._document(shape, shape.root_name or f"{operation.name}Response")
 
     def payload_reader(self, shape: Shape) -> Callable[[bytes], Any]:
         read = self._readers.of(shape)
         return lambda body: read([xml_values.parse(body)])
 
     def payload_writer(self, shape: Shape, name: str) -> Callable[[Any], bytes]:
-        return self._document(shape, shape.wire_name or shape.name)
+        return self._document(shape, shape.root_name or shape.name)
 
     def _document(self, shape: Shape, root: str) -> Callable[[Any], bytes]:
         write = self._writers.of(shape)

@@ -18,6 +18,9 @@ DEPTH_MAX = 100
 #: Elements in one document: S3 deletes 1,000 keys in one request, with some four elements each.
 ELEMENTS_MAX = 100_000
 
+#: Places of an output's members outside the body. Others that a shape may name (`querystring`) are places of inputs only.
+OUTPUT_PLACES = frozenset({"header", "headers", "statusCode"})
+
 #: Characters that XML 1.0 cannot carry in any form.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -129,7 +132,7 @@ class XmlReaders:
 
     def _structure(self, shape: Shape) -> ReadNodes:
         members = [
-            (name, element_name(name, member), member.xml_attribute, self.of(member))
+            (name, element_names(name, member), member.xml_attribute, self.of(member))
             for name, member in shape.members.items()
             if member.location is None
         ]
@@ -141,14 +144,15 @@ class XmlReaders:
             for child in node.children:
                 by_tag.setdefault(child.tag, []).append(child)
             found = {}
-            for name, tag, attribute, read_member in members:
-                if attribute:
-                    if tag in node.attributes:
+            for name, tags, attribute, read_member in members:
+                for tag in tags:
+                    if attribute and tag in node.attributes:
                         holder = Node(tag, {})
                         holder.text = node.attributes[tag]
                         found[name] = read_member([holder])
-                elif tag in by_tag:
-                    found[name] = read_member(by_tag[tag])
+                    elif not attribute and tag in by_tag:
+                        found[name] = read_member(by_tag[tag])
+                        break
             if union and len(found) != 1:
                 raise Malformed(f"{union} must have exactly one member set, not {len(found)}")
             return found
@@ -187,11 +191,16 @@ class XmlReaders:
         return read
 
 
-def element_name(name: str, member: Shape) -> str:
-    """A flattened list goes by its elements' name where they have one."""
+def element_names(name: str, member: Shape) -> list[str]:
+    """Names of a member's element, the one to write first. A flattened list goes by its own name where the model gives one, else
+    by its elements' name. Clients made from newer models pass that name over, so all of them are read.
+    """
+    names = [member.wire_name] if member.wire_name else []
     if member.type == "list" and member.flattened and member.member.wire_name:
-        return member.member.wire_name
-    return member.wire_name or name
+        names.append(member.member.wire_name)
+    if len(names) != 1 or member.wire_name is None:
+        names.append(name)
+    return names
 
 
 def namespace_attribute(namespace: tuple[str, str] | None) -> str:
@@ -234,13 +243,13 @@ class XmlWriters:
     def _structure(self, shape: Shape) -> WriteNode:
         table: dict[str, tuple[str, bool, str, WriteNode]] = {
             name: (
-                element_name(name, member),
+                element_names(name, member)[0],
                 member.xml_attribute,
                 namespace_attribute(member.xml_namespace),
                 self.of(member),
             )
             for name, member in shape.members.items()
-            if member.location is None
+            if member.location not in OUTPUT_PLACES
         }
         name_of_shape = shape.name
 
