@@ -7,7 +7,8 @@ import pytest
 
 from functions_fixtures import ACCOUNT, REGION, a_version, function_store, hello_zip
 from lambent.clock import FixedClock
-from lambent.functions.code import YOUNG_MS
+from lambent.functions.code import GRACE_MS
+from lambent.functions.collector import Collector
 from lambent.functions.store import (
     CodeMismatch,
     FunctionExists,
@@ -210,9 +211,32 @@ def test_packages_without_a_version_are_collected(tmp_path: Path) -> None:
         new, _ = await store.code.add(hello_zip("new"))
         await store.create(a_version(code_digest=old, code_size=size))
         await store.update(*HERE, code_digest=new)
-        clock.advance(YOUNG_MS / 1000)
-        assert await store.collect_garbage(lambda: [old]) == []
+        assert await store.collect_garbage() == []
+        clock.advance(GRACE_MS / 1000 + 900)
         assert await store.collect_garbage() == [old]
         assert (await store.code.directory(new)).exists()
+
+    asyncio.run(run())
+
+
+def test_the_collector_goes_on_after_a_failure_until_it_is_stopped(tmp_path: Path) -> None:
+    async def run() -> None:
+        state, clock = MemoryState(), FixedClock()
+        store = await function_store(tmp_path, state, clock)
+        old, _ = await store.code.add(hello_zip())
+        await store.collect_garbage()
+        clock.advance(GRACE_MS / 1000 + 900)
+        state.available = False
+        collector = Collector(store, interval_seconds=0)
+        collector.start()
+        await asyncio.sleep(0)
+        while (tmp_path / "code" / old).exists():
+            await asyncio.sleep(0.001)
+        state.available = True
+        while (tmp_path / "code" / "known" / old).exists():
+            await asyncio.sleep(0.001)
+        await collector.stop()
+        await collector.stop()
+        assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())

@@ -1,6 +1,7 @@
 """Unpacking is all or nothing, and bounded by real bytes."""
 
 import asyncio
+import errno
 import os
 import stat
 import struct
@@ -11,7 +12,7 @@ import pytest
 
 from functions_fixtures import LIMITS, code_store, hello_zip, zip_of
 from lambent.clock import FixedClock
-from lambent.functions.code import YOUNG_MS, CodeMissing
+from lambent.functions.code import GRACE_MS, CodeMissing, CodeNotWritten
 from lambent.functions.package import NotAZip, PackageRefused
 from lambent.functions.unpacking import UNFINISHED, remove_tree, unpack
 from lambent.state.contract import StateUnavailable
@@ -137,20 +138,58 @@ def test_folders_from_before_the_last_boot_are_unpacked_again(tmp_path: Path) ->
     asyncio.run(run())
 
 
-def test_collecting_spares_used_mounted_and_young_packages(tmp_path: Path) -> None:
+GRACE_S = GRACE_MS / 1000 + 900
+
+
+def test_collecting_removes_what_was_unnamed_for_the_whole_grace(tmp_path: Path) -> None:
     async def run() -> None:
         state, clock = MemoryState(), FixedClock()
         store = await code_store(tmp_path, state, clock)
-        used, mounted, old = [(await store.add(hello_zip(text)))[0] for text in ("used", "mounted", "old")]
-        assert await store.collect({used}, lambda: [mounted]) == []
-        clock.advance(YOUNG_MS / 1000)
-        young, _ = await store.add(hello_zip("young"))
-        assert await store.collect({used}, lambda: [mounted]) == [old]
+        used, old = [(await store.add(hello_zip(text)))[0] for text in ("used", "old")]
+        assert await store.collect(lambda: [used]) == []
+        clock.advance(GRACE_S / 2)
+        late, _ = await store.add(hello_zip("late"))
+        assert await store.collect(lambda: [used]) == []
+        clock.advance(GRACE_S / 2)
+        assert await store.collect(lambda: [used]) == [old]
         assert not (tmp_path / "code" / old).exists()
         with pytest.raises(CodeMissing):
             await store.directory(old)
-        for digest in (used, mounted, young):
+        for digest in (used, late):
             assert (await store.directory(digest) / "app.py").exists()
+
+    asyncio.run(run())
+
+
+def test_a_package_that_is_deployed_again_starts_a_new_grace(tmp_path: Path) -> None:
+    async def run() -> None:
+        clock = FixedClock()
+        store = await code_store(tmp_path, MemoryState(), clock)
+        digest, _ = await store.add(hello_zip())
+        await store.collect(list)
+        clock.advance(GRACE_S)
+        await store.add(hello_zip())
+        assert await store.collect(list) == []
+        clock.advance(GRACE_S)
+        assert await store.collect(list) == [digest]
+        again, _ = await store.add(hello_zip())
+        assert again == digest and await store.zip_bytes(digest) == hello_zip()
+
+    asyncio.run(run())
+
+
+def test_a_deployment_in_the_middle_of_a_collection_keeps_its_code(tmp_path: Path) -> None:
+    async def run() -> None:
+        clock = FixedClock()
+        store = await code_store(tmp_path, MemoryState(), clock)
+        digests = [(await store.add(hello_zip(str(n))))[0] for n in range(8)]
+        await store.collect(list)
+        clock.advance(GRACE_S)
+        _, *made = await asyncio.gather(store.collect(list), *[store.add(hello_zip(str(n))) for n in range(8)])
+        assert [digest for digest, _ in made] == digests
+        for n, digest in enumerate(digests):
+            assert str(n) in (await store.directory(digest) / "app.py").read_text()
+            assert await store.zip_bytes(digest) == hello_zip(str(n))
 
     asyncio.run(run())
 
@@ -162,8 +201,25 @@ def test_packages_are_still_collected_after_a_reboot(tmp_path: Path) -> None:
         (tmp_path / "code" / "boot").write_text("another boot")
         await code_store(tmp_path, state, clock)
         again = await code_store(tmp_path, state, clock)
-        assert await again.collect(set()) == [digest]
+        await again.collect(list)
+        clock.advance(GRACE_S)
+        assert await again.collect(list) == [digest]
         with pytest.raises(CodeMissing):
             await again.zip_bytes(digest)
+
+    asyncio.run(run())
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def run() -> None:
+        store = await code_store(tmp_path, MemoryState(), FixedClock())
+        with monkeypatch.context() as patched, pytest.raises(CodeNotWritten, match="No space left on device"):
+            patched.setattr(os, "utime", full)
+            await store.add(hello_zip())
+        assert sorted(entry.name for entry in (tmp_path / "code").iterdir()) == ["boot", "known"]
+        await store.add(hello_zip())
 
     asyncio.run(run())

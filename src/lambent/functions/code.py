@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from lambent.clock import Clock
@@ -13,8 +14,9 @@ from lambent.functions.unpacking import remove_tree, remove_unfinished, unpack
 from lambent.settings import Settings
 from lambent.state.contract import Blobs
 
-#: A package that was added this recently is kept although no version names it: the version's record may be on its way.
-YOUNG_MS = 15 * 60 * 1000
+#: Added to the longest time-out: how long a package that nobody names is kept. Whoever still mounts it is an environment of
+#: a replaced version that ends with its running call, or a deployment whose record is on its way.
+GRACE_MS = 15 * 60 * 1000
 
 #: Identifies the running kernel: unpacked files are not synced to disk one by one, so a folder that was written before
 #: the machine went down cannot be trusted and is unpacked again from its blob.
@@ -46,9 +48,10 @@ class CodeStore:
         self._notes = cache_dir / "known"
         self._known: set[str] = set()
         self._ready: dict[str, Path] = {}
-        #: One unpacking per digest at a time; an entry lives only while someone unpacks or waits.
-        self._unpacking: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._added_ms: dict[str, int] = {}
+        #: An entry lives only while someone works on the digest or waits for that.
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._unnamed_since_ms: dict[str, int] = {}
+        self._grace_ms = GRACE_MS + settings.function_timeout_max * 1000
 
     async def open(self) -> None:
         """Makes the cache folder, removes what a crash left, and forgets folders from before the machine's last boot."""
@@ -59,22 +62,28 @@ class CodeStore:
 
         Raises `PackageRefused` and `CodeNotWritten`; then nothing of it is kept.
         """
-        digest = await self.check(data)
-        self._added_ms[digest] = self._clock.now_ms()
-        stored = await self._blobs.put(data)
+        digest = await asyncio.to_thread(_digest, data)
+        async with self._alone(digest):
+            await self._unpack(digest, data)
+            self._unnamed_since_ms.pop(digest, None)
+            stored = await self._blobs.put(data)
         assert stored == digest
         return digest, len(data)
 
     async def check(self, data: bytes) -> str:
         """All of `add` but storing (DryRun): the digest. The unpacked folder stays in the cache until it is collected."""
         digest = await asyncio.to_thread(_digest, data)
-        await self._unpack(digest, data)
+        async with self._alone(digest):
+            await self._unpack(digest, data)
         return digest
 
     async def directory(self, digest: str) -> Path:
         """The unpacked package, read-only for its users. Raises `CodeMissing`. After the first call from memory."""
         ready = self._ready.get(digest)
-        return ready if ready is not None else await self._unpack(digest, None)
+        if ready is not None:
+            return ready
+        async with self._alone(digest):
+            return await self._unpack(digest, None)
 
     async def zip_bytes(self, digest: str) -> bytes:
         """The zip as it was uploaded. Raises `CodeMissing`."""
@@ -83,43 +92,56 @@ class CodeStore:
             raise CodeMissing(digest)
         return data
 
-    async def collect(self, used: Iterable[str], in_use: Callable[[], Iterable[str]] = lambda: ()) -> list[str]:
-        """Removes the packages that nobody names: not a version (`used`), nor a running environment (`in_use`, asked
-        again before each removal), and that were not added a moment ago. Returns the digests that went.
+    async def collect(self, used: Callable[[], Iterable[str]]) -> list[str]:
+        """Removes the packages that no version named (`used`) during the whole grace. Returns the digests that went.
+
+        To be called now and then; a package is first noted as unnamed and goes with a later call.
         """
-        keep = set(used)
-        now_ms = self._clock.now_ms()
-        self._added_ms = {digest: at for digest, at in self._added_ms.items() if now_ms - at < YOUNG_MS}
+        named, now_ms = set(used()), self._clock.now_ms()
+        since = {digest: self._unnamed_since_ms.get(digest, now_ms) for digest in self._known - named}
+        self._unnamed_since_ms = since
         gone = []
-        for digest in sorted(self._known):
-            if digest in keep or digest in self._added_ms or digest in self._unpacking or digest in set(in_use()):
-                continue
-            folder = self._ready.pop(digest, None)
-            if folder is not None:
-                await asyncio.to_thread(remove_tree, folder)
-            await self._blobs.remove(digest)
-            (self._notes / digest).unlink(missing_ok=True)
-            self._known.discard(digest)
-            gone.append(digest)
+        for digest in sorted(digest for digest, at_ms in since.items() if now_ms - at_ms >= self._grace_ms):
+            async with self._alone(digest):
+                # Deployed again while others were removed.
+                if digest not in self._unnamed_since_ms or digest in used():
+                    continue
+                await self._remove(digest)
+                gone.append(digest)
         return gone
 
+    async def _remove(self, digest: str) -> None:
+        folder = self._ready.pop(digest, None)
+        if folder is not None:
+            await asyncio.to_thread(remove_tree, folder)
+        await self._blobs.remove(digest)
+        (self._notes / digest).unlink(missing_ok=True)
+        self._known.discard(digest)
+        del self._unnamed_since_ms[digest]
+
     async def _unpack(self, digest: str, data: bytes | None) -> Path:
-        lock, waiting = self._unpacking.get(digest, (asyncio.Lock(), 0))
-        self._unpacking[digest] = (lock, waiting + 1)
+        """To be called alone with the digest."""
+        if digest not in self._ready:
+            target = self._cache_dir / digest
+            if data is None:
+                data = await self.zip_bytes(digest)
+            await asyncio.to_thread(self._unpack_and_note, data, target)
+            self._ready[digest] = target
+            self._known.add(digest)
+        return self._ready[digest]
+
+    @asynccontextmanager
+    async def _alone(self, digest: str) -> AsyncIterator[None]:
+        """One writer or remover of a package at a time; the others wait and then find it done."""
+        lock, users = self._locks.get(digest, (asyncio.Lock(), 0))
+        self._locks[digest] = (lock, users + 1)
         try:
             async with lock:
-                if digest not in self._ready:
-                    target = self._cache_dir / digest
-                    if data is None:
-                        data = await self.zip_bytes(digest)
-                    await asyncio.to_thread(self._unpack_and_note, data, target)
-                    self._ready[digest] = target
-                    self._known.add(digest)
-                return self._ready[digest]
+                yield
         finally:
-            lock, waiting = self._unpacking.pop(digest)
-            if waiting > 1:
-                self._unpacking[digest] = (lock, waiting - 1)
+            lock, users = self._locks.pop(digest)
+            if users > 1:
+                self._locks[digest] = (lock, users - 1)
 
     def _unpack_and_note(self, data: bytes, target: Path) -> None:
         try:

@@ -284,15 +284,15 @@ class FunctionStore:
 
         await self._change(account, region, name, change)
 
-    async def collect_garbage(self, in_use: Callable[[], list[str]] = list) -> list[str]:
-        """Removes orphaned version records and the code packages that no version names. `in_use` tells the digests that
-        running environments still have mounted. Returns the digests that went.
+    async def collect_garbage(self) -> list[str]:
+        """Removes version records of deleted functions that a crash left, and the code packages that no version has named
+        for a while. Returns the digests that went.
         """
         for entry in self._versions.entries():
             version = entry.record
             if (version.account, version.region, version.name, version.version) not in self._callable:
                 await self._versions.remove(entry.key, entry.revision)
-        return await self.code.collect({version.code_digest for version in self.all_versions()}, in_use)
+        return await self.code.collect(lambda: {version.code_digest for version in self._callable.values()})
 
     # inside
 

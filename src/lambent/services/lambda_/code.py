@@ -23,7 +23,8 @@ class CodeLinks:
     def __init__(self, code: CodeStore, clock: Clock, secret: bytes) -> None:
         self._code = code
         self._clock = clock
-        self._secret = secret
+        # Its own key: the secret may serve other purposes too.
+        self._secret = hmac.digest(secret, b"lambent code links v1", "sha256")
 
     def link(self, version: FunctionVersion, request: Request) -> str:
         """A URL on the host and port that the client used, good for `VALID_MS`."""
