@@ -40,7 +40,7 @@ def test_commands_in_pages_are_commands(page: Path) -> None:
 def test_options_in_pages_are_options_of_their_commands(page: Path) -> None:
     known = {path: option_names(command) for path, command in reference.commands(cli, ())}
     for line in re.findall(r"^(?:\$ )?\./lambent (.*)$", page.read_text(), re.MULTILINE):
-        words = line.split()
+        words = re.sub(r"\$\([^)]*\)", "", line).split()
         path: tuple[str, ...] = ()
         while words and (*path, words[0]) in known:
             path = (*path, words.pop(0))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lambent.cli.telnet import dialogue
 from platform_fixture import EXAMPLES, Platform, bare_environment, lambent, running_platform
 
 
@@ -79,8 +80,6 @@ def deploy_text(platform: Platform, folder: Path, *options: str) -> str:
 
 
 def test_bindings_are_made_listed_served_and_removed(tmp_path: Path) -> None:
-    from lambent.cli.tour import telnet
-
     with running_platform(tmp_path) as platform:
         deploy(platform, "hello-python")
         ok(platform.lambent("bind", "-f", "hello-python", "/hello", "--method", "GET"))
@@ -94,7 +93,7 @@ def test_bindings_are_made_listed_served_and_removed(tmp_path: Path) -> None:
 
         port = int(platform.nats_url.rsplit(":", 1)[1])
         typed = ["SUB reply-box 200", "PUB myfunction.lambda reply-box 0", ""]
-        assert telnet("127.0.0.1", port, typed) == ["MSG reply-box 200 5", "hello"]
+        assert dialogue("127.0.0.1", port, typed) == ["MSG reply-box 200 5", "hello"]
 
         ok(platform.lambent("unbind", "/hello", "--method", "GET"))
         ok(platform.lambent("nats", "unbind", "myfunction.lambda"))

@@ -119,11 +119,11 @@ class _Unused:
         return self
 
 
-def _built(service: Callable[..., Any]) -> Any:
-    """A service whose parts are placeholders."""
+def _built(service: Callable[..., Any], **given: Any) -> Any:
+    """A service whose parts are placeholders, but for those that are given."""
     needed = [p for p in inspect.signature(service).parameters.values() if p.default is inspect.Parameter.empty]
     keywords = {p.name: _Unused() for p in needed if p.kind is inspect.Parameter.KEYWORD_ONLY}
-    return service(*[_Unused() for p in needed if p.name not in keywords], **keywords)
+    return service(*[_Unused() for p in needed if p.name not in keywords], **keywords, **given)
 
 
 def operations_page() -> str:
@@ -136,8 +136,9 @@ def operations_page() -> str:
     from lambent.services.logs.service import LogsService
     from lambent.services.sts.service import StsService
 
-    services = [_built(kind).service() for kind in (LambdaService, LogsService, StsService, IamService)]
-    return reference.operations_page([*services, _built(lambent_service)], [lambent_.MODELS])
+    services = [_built(kind).service() for kind in (LogsService, StsService, IamService)]
+    services += [_built(LambdaService, link_secret=b"unused").service(), _built(lambent_service)]
+    return reference.operations_page(services, [lambent_.MODELS])
 
 
 PAGES: dict[str, Callable[[], str]] = {
