@@ -1,6 +1,9 @@
 """The Logs service: its operations in a table."""
 
-from lambent.aws.contract import Operation, Service
+from collections.abc import Mapping
+from typing import Any
+
+from lambent.aws.contract import Call, Operation, Service
 from lambent.clock import Clock
 from lambent.observe.logs import LogStore
 from lambent.services.logs.events import Events
@@ -14,6 +17,7 @@ class LogsService:
     """The CloudWatch Logs API on a log store."""
 
     def __init__(self, store: LogStore, clock: Clock) -> None:
+        self._store = store
         self._groups = Groups(store)
         self._streams = LogStreams(store)
         self._events = Events(store, clock)
@@ -29,7 +33,6 @@ class LogsService:
             "CreateLogStream": self._streams.create_log_stream,
             "DescribeLogStreams": self._streams.describe_log_streams,
             "DeleteLogStream": self._streams.delete_log_stream,
-            "PutLogEvents": self._events.put_log_events,
             "GetLogEvents": self._events.get_log_events,
             "FilterLogEvents": self._events.filter_log_events,
             "TagResource": self._tags.tag_resource,
@@ -39,4 +42,15 @@ class LogsService:
             "UntagLogGroup": self._tags.untag_log_group,
             "ListTagsLogGroup": self._tags.list_tags_log_group,
         }
-        return Service("logs", {name: answering(operation) for name, operation in operations.items()})
+        settled = {name: self._settled(operation) for name, operation in operations.items()}
+        all_operations = {**settled, "PutLogEvents": self._events.put_log_events}
+        return Service("logs", {name: answering(operation) for name, operation in all_operations.items()})
+
+    def _settled(self, operation: Operation) -> Operation:
+        """The operation, once the lines of calls that have ended are stored: they may be what makes its log group."""
+
+        async def run(call: Call) -> Mapping[str, Any]:
+            await self._store.flush()
+            return await operation(call)
+
+        return run
