@@ -71,7 +71,7 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 def canonical_path(path: str, service: str) -> str:
     """The path line of the canonical request, from the path as sent (still percent-encoded)."""
     if service == "s3":
-        return quote(unquote_to_bytes(path.encode("latin-1")), safe="/" + _UNRESERVED) or "/"
+        return "/".join([_encoded(segment) for segment in path.split("/")]) or "/"
     return quote(_without_dots(path).encode("latin-1"), safe="/" + _UNRESERVED)
 
 
