@@ -50,7 +50,8 @@ def header_lines(headers: list[tuple[str, str]]) -> tuple[str, str | None, bool]
             continue
         lines.append(f"{name}: {value}\r\n")
     text = "".join(lines)
-    if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
+    count = len(lines)
+    if text.count("\n") != count or text.count("\r") != count or "\0" in text:
         raise MalformedHeader("a header name or value holds a line break or a NUL")
     return text, length, close
 

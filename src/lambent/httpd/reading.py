@@ -22,6 +22,10 @@ _NAME_MAX = 64
 _SINGLE = frozenset({"host", "content-length", "transfer-encoding"})
 
 
+#: The usual methods, decoded.
+_METHODS = {text.encode(): text for text in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")}
+
+
 class _Refused(Exception):
     """Stops the parser from within a callback; `RequestReader.refusal` says why."""
 
@@ -39,7 +43,6 @@ class RequestReader:
         "_body_max",
         "_body_size",
         "_door",
-        "_head_bytes",
         "_headers",
         "_keep_alive",
         "_limits",
@@ -47,6 +50,7 @@ class RequestReader:
         "_names",
         "_parser",
         "_peer",
+        "_piece_size",
         "_request",
         "_resumes",
         "_scheme",
@@ -69,6 +73,7 @@ class RequestReader:
         #: The answer that ends the connection, after those of `requests`.
         self.refusal: Response | None = None
         self._parser = httptools.HttpRequestParser(self)
+        self._piece_size = 0
         #: The parser is being told again of a head that has been read (see `_ignore_upgrade`).
         self._resumes = False
         self._request: Request | None = None
@@ -78,8 +83,8 @@ class RequestReader:
     def _begin(self) -> None:
         self._target = b""
         self._headers: Headers = {}
+        #: Lines that repeat a header, and trailers: those that the dictionary does not count.
         self._lines = 0
-        self._head_bytes = 0
         self._wire_bytes = 0
         self._body: list[bytes] = []
         self._body_size = 0
@@ -119,6 +124,7 @@ class RequestReader:
             self.refusal = refusal(status, message)
 
     def _parse(self, piece: bytes) -> None:
+        self._piece_size = len(piece)
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
@@ -176,17 +182,13 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._resumes:
             return
-        self._lines += 1
-        self._head_bytes += len(name) + len(value) + 4
-        limits = self._limits
-        if self._lines > limits.headers_max:
-            self.refuse(431, f"the request has more than {limits.headers_max} header lines")
-            raise _Refused
-        if self._head_bytes + len(self._target) > limits.header_max:
-            self.refuse(431, f"the request head is larger than {limits.header_max} bytes")
+        headers = self._headers
+        if len(headers) + self._lines >= self._limits.headers_max:
+            self.refuse(431, f"the request has more than {self._limits.headers_max} header lines")
             raise _Refused
         if self.in_body:
             # A trailer: nothing reads them, and none may change the head.
+            self._lines += 1
             return
         key = self._names.get(name)
         if key is None:
@@ -194,8 +196,8 @@ class RequestReader:
         text = value.decode("latin-1")
         if text and text[-1] in " \t":
             text = text.rstrip(" \t")
-        headers = self._headers
         if key in headers:
+            self._lines += 1
             if key in _SINGLE:
                 self.refuse(400, f"the header {key} is there twice")
                 raise _Refused
@@ -214,6 +216,13 @@ class RequestReader:
             self._resumes = False
             return
         headers = self._headers
+        limits = self._limits
+        # Mostly the piece is too small for a head that is too large; else it is counted.
+        if self._piece_size + self._wire_bytes > limits.header_max:
+            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in headers.items())
+            if size > limits.header_max:
+                self.refuse(431, f"the request head is larger than {limits.header_max} bytes")
+                raise _Refused
         parser = self._parser
         keep_alive = parser.should_keep_alive()
         if keep_alive and "connection" not in headers:
@@ -227,7 +236,8 @@ class RequestReader:
             if parser.should_upgrade():
                 keep_alive = "close" not in headers["connection"].lower()
         target = self._target.decode("latin-1")
-        method = parser.get_method().decode("latin-1")
+        method_bytes = parser.get_method()
+        method = _METHODS.get(method_bytes) or method_bytes.decode("latin-1")
         if target[0] != "/":
             target = self._path_of(method, target)
         if "host" not in headers and version == "1.1":
