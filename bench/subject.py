@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -130,12 +131,19 @@ class Platform:
         return told
 
     def runtime(self, language: Language) -> str:
-        """An identifier of that family that can be used here."""
-        for runtime in self.api("GET", "/runtimes")["Runtimes"]:
-            if runtime["Identifier"].startswith(language.prefix) and not runtime.get("Unavailable"):
-                identifier: str = runtime["Identifier"]
-                return identifier
-        raise SystemExit(f"no {language.name} runtime can be used here; `lambent runtimes` says why")
+        """The newest identifier of that family that can be used here, its own interpreter before a stand-in."""
+        usable = [
+            (
+                not runtime.get("Note"),
+                tuple(int(n) for n in re.findall(r"\d+", runtime["Identifier"])),
+                runtime["Identifier"],
+            )
+            for runtime in self.api("GET", "/runtimes")["Runtimes"]
+            if runtime["Identifier"].startswith(language.prefix) and not runtime.get("Unavailable")
+        ]
+        if not usable:
+            raise SystemExit(f"no {language.name} runtime can be used here; `lambent runtimes` says why")
+        return str(max(usable)[2])
 
     def client(self) -> Any:
         return boto3.session.Session().client(
