@@ -240,3 +240,18 @@ def test_the_collector_goes_on_after_a_failure_until_it_is_stopped(tmp_path: Pat
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())
+
+
+def test_of_many_creators_one_wins(tmp_path: Path) -> None:
+    async def run() -> None:
+        state = MemoryState()
+        stores = [await function_store(tmp_path / str(n), state) for n in range(3)]
+        results = await asyncio.gather(
+            *[store.create(a_version(handler=f"h{n}")) for n, store in enumerate(stores)], return_exceptions=True
+        )
+        made = [result for result in results if not isinstance(result, BaseException)]
+        assert len(made) == 1
+        assert [type(result) for result in results if isinstance(result, BaseException)] == [FunctionExists] * 2
+        assert all(store.resolve(*HERE) == made[0] for store in stores)
+
+    asyncio.run(run())

@@ -209,3 +209,17 @@ def test_a_restart_serves_what_was_deployed(tmp_path: Path) -> None:
         assert (await other_node.code.directory(digest) / "app.py").exists()
 
     asyncio.run(run())
+
+
+def test_a_name_that_was_called_before_is_not_found_after_its_deletion(tmp_path: Path) -> None:
+    async def run() -> None:
+        here = await deployed(tmp_path)
+        for _ in range(2):
+            await call(here.service, "Invoke", FunctionName="hello")
+        await call(here.service, "DeleteFunction", FunctionName="hello")
+        assert (await refused(here.service, "Invoke", FunctionName="hello")).status == 404
+        await call(here.service, "CreateFunction", **create_params(Timeout=9))
+        await call(here.service, "Invoke", FunctionName="hello")
+        assert here.calls.ran[-1][0].timeout_s == 9
+
+    asyncio.run(run())

@@ -21,11 +21,13 @@ from lambent.services.lambda_.faults import (
     PayloadTooLarge,
     Throttled,
 )
-from lambent.services.lambda_.names import named
+from lambent.services.lambda_.names import Named, named
 from lambent.settings import Settings
 
 #: Bytes of the base64 form (API reference, Invoke, X-Amz-Client-Context).
 CLIENT_CONTEXT_MAX = 3583
+#: Names remembered; when there are more, all are forgotten and read again.
+NAMES_MAX = 20_000
 _TRACE_HEADER = re.compile(r"(?:Root|Parent|Sampled|Lineage|Self)=[A-Za-z0-9:;=|-]{1,500}")
 _CUSTOM = "provided"
 
@@ -45,6 +47,8 @@ class Invocations:
         self._enqueue = enqueue
         self._clock = clock
         self._ids = ids
+        #: How callers named functions that are there: (name, qualifier, account, region) as given.
+        self._names: dict[tuple[str, str | None, str, str], tuple[Named, str]] = {}
         self._limits = {
             "RequestResponse": settings.payload_max,
             "DryRun": settings.payload_max,
@@ -57,8 +61,7 @@ class Invocations:
         for part in ("DurableExecutionName", "TenantId"):
             if params.get(part):
                 raise NotSupportedHere(part)
-        found = named(call)
-        version = self._store.resolve(*found.place, found.qualifier)
+        version, qualifier, invoked_arn = self._target(call)
         # AWS: no event is the empty object.
         payload = bytes(params.get("Payload") or b"{}")
         limit = self._limits[kind]
@@ -74,20 +77,36 @@ class Invocations:
         invocation = Invocation(
             request_id=call.request_id,
             payload=payload,
-            invoked_arn=function_arn(found.region, found.account, found.name, found.qualifier),
+            invoked_arn=invoked_arn,
             trace_id=self._trace_id(call),
         )
         if kind == "Event":
             # AWS passes the client context on for synchronous calls only.
-            await self._enqueue(version, found.qualifier, invocation)
+            await self._enqueue(version, qualifier, invocation)
             return {"StatusCode": 202}
         invocation.client_context = client_context
         invocation.tail = params.get("LogType") == "Tail"
         return answer(await self._run(version, invocation), invocation.tail)
 
+    def _target(self, call: Call) -> tuple[FunctionVersion, str | None, str]:
+        """The version, the qualifier as the caller gave it, and the ARN with it. Names that were read once are remembered."""
+        params = call.params
+        asked = (params["FunctionName"], params.get("Qualifier"), call.account, call.region)
+        known = self._names.get(asked)
+        if known is not None:
+            found, arn = known
+            return self._store.resolve(*found), found.qualifier, arn
+        found = named(call)
+        version = self._store.resolve(*found)
+        arn = function_arn(found.region, found.account, found.name, found.qualifier)
+        if len(self._names) >= NAMES_MAX:
+            self._names.clear()
+        self._names[asked] = (found, arn)
+        return version, found.qualifier, arn
+
     def _trace_id(self, call: Call) -> str:
-        given = call.request.headers.get("x-amzn-trace-id", "")
-        if _TRACE_HEADER.fullmatch(given):
+        given = call.request.headers.get("x-amzn-trace-id")
+        if given is not None and _TRACE_HEADER.fullmatch(given):
             return given
         root = f"1-{self._clock.now_ms() // 1000:08x}-{self._ids.hex(24)}"
         return f"Root={root};Parent={self._ids.hex(16)};Sampled=0"
