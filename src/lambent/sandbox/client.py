@@ -230,6 +230,19 @@ class SpawnedSandboxes:
         """Whether sandboxes can be made. When it has become False, every `exited` has been resolved."""
         return self._alive
 
+    @property
+    def idle(self) -> bool:
+        """Whether no request waits for its answer."""
+        return not self._waiting
+
+    @property
+    def instance(self) -> str:
+        return self._spawner.instance
+
+    @property
+    def spawner_pid(self) -> int:
+        return self._spawner.process.pid
+
     async def create(self, spec: SandboxSpec) -> SpawnedSandbox:
         check_spec(spec)
         order = {

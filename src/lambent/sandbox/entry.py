@@ -54,6 +54,8 @@ def run(plan: Plan, control: socket.socket, channel: int, output: int) -> NoRetu
     """Everything that happens in the child. `control` is a seqpacket socket to the spawner."""
     step = "start"
     try:
+        # With no handler, process 1 is deaf to every signal from inside its sandbox.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         sc.set_process_name("init", plan.command_line)  # the spawner's own holds paths of the host

@@ -75,8 +75,10 @@ class Spawner:
         """Until the node goes away."""
         while not self._ending:
             self._turn()
-        for box in self._boxes.values():
+        for box in tuple(self._boxes.values()):
             box.kill()
+            if box.reaped:
+                self._forget(box)
         end = time.monotonic() + _END_SECONDS
         while (self._boxes or self._busy_groups) and time.monotonic() < end:
             self._turn()
