@@ -15,6 +15,8 @@ Matches = Callable[[str], bool]
 
 _PROPERTY = re.compile(r"\\([pP])(?:\{(?:Is)?([A-Za-z_]+)\}|([A-Z]))")
 _SURROGATES = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+#: `[\w-_]`: a hyphen behind a class cannot start a range; Java takes it as itself, Python refuses it.
+_AFTER_CLASS = re.compile(r"(\\[wdsWDS])-")
 #: POSIX classes that Java knows by name; ASCII only.
 _POSIX = {
     "Alpha": "a-zA-Z",
@@ -56,6 +58,7 @@ def matcher(pattern: str) -> Matches:
 
 def _compile(pattern: str) -> Matches:
     pattern = pattern.replace(r"\z", r"\Z").replace(r"\h", r"[ \t]")
+    pattern = _AFTER_CLASS.sub(r"\1\\-", pattern)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # `[[` and `--` mean here what they say
