@@ -3,6 +3,7 @@
 The pattern and the lengths are those of Lambda's service model (`FunctionName`, `NamespacedFunctionName`).
 """
 
+import hashlib
 import re
 from typing import NamedTuple
 
@@ -45,3 +46,8 @@ def function_arn(region: str, account: str, name: str, qualifier: str | None = N
     """`arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`."""
     arn = f"arn:aws:lambda:{region}:{account}:function:{name}"
     return arn if qualifier is None else f"{arn}:{qualifier}"
+
+
+def runtime_version_arn(region: str, runtime: str) -> str:
+    """Stands for the runtime as this installation serves it; 64 hex digits as on AWS, the same wherever it is named."""
+    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"

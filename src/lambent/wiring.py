@@ -31,6 +31,7 @@ from lambent.dispatch.queue import ACK_WAIT_SECONDS, AsyncQueue, QueuedCall
 from lambent.dispatch.retry import RetryRules, read_waits
 from lambent.errors import SettingsError
 from lambent.functions.code import CodeStore
+from lambent.functions.collector import Collector
 from lambent.functions.records import FunctionVersion
 from lambent.functions.store import FunctionStore
 from lambent.gateway.gateway import Gateway
@@ -177,6 +178,9 @@ class _Node:
         self._code = CodeStore(await state.blobs("code"), self._data_dir / "code", settings, clock)
         await self._code.open()
         self._store = await FunctionStore.open(state, self._code, clock, self._ids)
+        collector = Collector(self._store)
+        collector.start()
+        self._stack.push_async_callback(collector.stop)
         self._roles = await Roles.open(state, clock)
         self._http_bindings = await state.table("http_bindings", HttpBinding)
         self._nats_bindings = await state.table("nats_bindings", SubjectBinding)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lambent.access.contract import Credentials
+from lambent.arn import runtime_version_arn
 from lambent.clock import Clock
 from lambent.errors import LambentError
 from lambent.functions.records import FunctionVersion
@@ -182,7 +183,7 @@ class Pool:
             # When the init phase fails, its lines belong to the tail that the waiting caller asked for.
             log.begin_tail()
             start = self._start_values(version, str(code_dir), stream)
-            log.write(f"INIT_START Runtime Version: {runtime.identifier}:{runtime.version}\n")
+            log.write(_init_start(version, runtime))
             try:
                 started = await environment.adopt(start, log, limit_ms)
             except InitFailed as failure:
@@ -260,6 +261,13 @@ class Pool:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _init_start(version: FunctionVersion, runtime: Runtime) -> str:
+    """AWS's form; the version is that of what really serves the runtime here."""
+    served = f"{runtime.identifier}:{runtime.version}" if runtime.version else runtime.identifier
+    arn = runtime_version_arn(version.region, version.runtime)
+    return f"INIT_START Runtime Version: {served}\tRuntime Version ARN: {arn}\n"
 
 
 def _init_report(failure: InitFailed) -> str:

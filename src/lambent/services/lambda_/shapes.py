@@ -1,11 +1,10 @@
 """Records as the members that Lambda answers with."""
 
-import hashlib
 from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
-from lambent.arn import LATEST
+from lambent.arn import LATEST, runtime_version_arn
 from lambent.functions.records import FunctionVersion
 
 #: ListFunctions leaves these out (API reference, ListFunctions: "use GetFunction to get the additional fields").
@@ -63,8 +62,3 @@ def last_modified(unix_ms: int) -> str:
 def code_sha256(digest: str) -> str:
     """The hex digest in base64, as AWS gives it."""
     return b64encode(bytes.fromhex(digest)).decode()
-
-
-def runtime_version_arn(region: str, runtime: str) -> str:
-    """Stands for the runtime as this installation serves it; 64 hex digits as on AWS, the same wherever it is named."""
-    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
