@@ -71,7 +71,7 @@ class CustomEnvironment:
         if self._adopted or not self.alive:
             raise SandboxError(f"{self!r} cannot be adopted")
         self._adopted = True
-        begun = self._loop.time()
+        begun = self._clock.monotonic()
         self._timeout_ms = start.timeout_ms
         self._output.log = log
         fault = _entrypoint_fault(Path(start.code_dir))
@@ -88,7 +88,7 @@ class CustomEnvironment:
         except SandboxError as error:
             self._settle(faults.failed(faults.INVALID_ENTRYPOINT, str(error)))
         answer = await waiter
-        init_ms = (self._loop.time() - begun) * 1000
+        init_ms = (self._clock.monotonic() - begun) * 1000
         if answer is not None:
             self._end()
             raise InitFailed(answer, init_ms)

@@ -107,16 +107,17 @@ class FrameEnvironment(asyncio.Protocol):
     async def adopt(self, start: FunctionStart, log: FunctionLog, limit_ms: int) -> Started:
         if self._phase is not Phase.STANDBY:
             raise SandboxError(f"{self!r} cannot be adopted")
-        begun = self._loop.time()
+        begun = self._clock.monotonic()
         self._phase = Phase.STARTING
         self._timeout_ms = start.timeout_ms
         self._output.log = log
         waiter = self._wait(limit_ms)
         await self._sandbox.attach(launch.attach_binds(start), launch.limits_of(start))
-        init = frames.Init(start.handler, launch.variables(self.runtime, start, self._sandbox))
+        environment = launch.variables(self.runtime, start, self._sandbox)
+        init = frames.Init(start.handler, environment, list(start.variables))
         self._write(frames.encode(Kind.INIT, init))
         answer = await waiter
-        init_ms = (self._loop.time() - begun) * 1000
+        init_ms = (self._clock.monotonic() - begun) * 1000
         if answer is not None:
             self._end()
             raise InitFailed(answer, init_ms)

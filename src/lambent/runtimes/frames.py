@@ -49,6 +49,8 @@ class Init(msgspec.Struct, frozen=True):
 
     handler: str
     environment: dict[str, str]
+    #: Names of the function's own variables: some have an effect only when a process starts.
+    own: list[str] = []
 
 
 class Invoke(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -32,7 +32,7 @@ async function start() {
     meta = frame.meta;
   }
   const init = JSON.parse(meta);
-  if (handedOn === undefined && needsNewProcess(init.environment)) {
+  if (handedOn === undefined && init.own.some((name) => AT_EXEC.includes(name))) {
     becomeNewProcess(meta, init.environment);
   }
   apply(init.environment);
@@ -41,10 +41,6 @@ async function start() {
   const handler = await load(init.environment.LAMBDA_TASK_ROOT, init.handler);
   refuseStreaming(handler);
   return handler;
-}
-
-function needsNewProcess(environment) {
-  return AT_EXEC.some((name) => environment[name] !== undefined && environment[name] !== process.env[name]);
 }
 
 /** Runs this program again with the variables from the start, and ends as it ends. */

@@ -21,7 +21,7 @@ HELLO, STARTED, INIT_ERROR, RESULT, ERROR, BAD_EVENT = 16, 17, 18, 19, 20, 21
 AT_EXEC = (
     "AWS_LAMBDA_EXEC_WRAPPER", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG", "LC_ALL", "LC_CTYPE", "MALLOC_ARENA_MAX",
     "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONTRACEMALLOC",
-    "PYTHONFAULTHANDLER", "PYTHONASYNCIODEBUG", "PYTHONINTMAXSTRDIGITS", "TZ",
+    "PYTHONFAULTHANDLER", "PYTHONASYNCIODEBUG", "PYTHONINTMAXSTRDIGITS",
 )  # fmt: skip
 #: Carries the INIT meta through that exec.
 HANDED_ON = "_LAMBENT_INIT"
@@ -434,9 +434,9 @@ def apply(environment):
     Current.encoder = ResultEncoder(ensure_ascii=Current.ascii)
 
 
-def start_again(meta, environment):
+def start_again(meta, environment, own):
     """Replaces this process by one that has the variables from its very start; returns if there is no need to."""
-    if not any(name in environment and environment[name] != os.environ.get(name) for name in AT_EXEC):
+    if not any(name in AT_EXEC for name in own):
         return
     command = [sys.executable, "-u", "-S", "-B", os.path.abspath(__file__)]
     wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
@@ -468,7 +468,7 @@ def initialise():
     start = json.loads(meta)
     try:
         if handed_on is None:
-            start_again(meta, start["environment"])
+            start_again(meta, start["environment"], start["own"])
         apply(start["environment"])
         set_up_logging()
         handler = load_handler(start["handler"])
