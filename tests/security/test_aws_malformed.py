@@ -165,6 +165,9 @@ TAGGING = ("PUT", "/bucket", "tagging", {"host": "s3.localhost"})
         (("POST", "/", "", LOGS), b'{"a":' * 5_000 + b"1" + b"}" * 5_000, b"nested deeper"),
         (("POST", "/", "", LOGS), b'{"logGroupName":"' + b"[{" * 500 + b'"}', b"validation error"),
         (("POST", "/", "", LOGS), b'{"logGroupName":"\xff"}', b"SerializationException"),
+        (("POST", "/", "", LOGS), b'{"logGroupName":"\\ud800"}', b"Exception"),
+        (("POST", "/", "", LOGS), b'{"logGroupName":' + b"9" * 10_000 + b"}", b"SerializationException"),
+        (("POST", "/", "", LOGS), b'{"logEvents":[{"timestamp":1e999}]}', b"SerializationException"),
         (("POST", "/", "", FORM), b"Action=CreateRole&" + b"a=1&" * 30_000, b"more than 20000 fields"),
         (("POST", "/", "", FORM), b"Action=CreateRole&" + b"a." * 5_000 + b"=1", b"more than 64 parts"),
         (("POST", "/", "", FORM), b"Action=CreateRole&Tags.member.99999999999999999999.Key=1", b"not the number"),
@@ -175,7 +178,7 @@ TAGGING = ("PUT", "/bucket", "tagging", {"host": "s3.localhost"})
         (TAGGING, b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', b"document type declaration"),
         (TAGGING, b"", b"Value null at"),
     ],
-    ids=range(13),
+    ids=range(16),
 )
 def test_bodies_made_to_hurt_are_refused(request_, body, words):
     started = time.process_time()

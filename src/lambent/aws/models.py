@@ -291,13 +291,6 @@ class Models:
             model = self._read[name] = ServiceModel(name, _read(self._newest(name)))
         return model
 
-    def has(self, name: str) -> bool:
-        try:
-            self._newest(name)
-        except ModelMissing:
-            return False
-        return True
-
     def _newest(self, name: str) -> Path:
         if name.replace("-", "").replace("_", "").isalnum():  # a name from a request must not lead out of the folders
             for folder in self._folders:

@@ -12,9 +12,6 @@ from lambent.aws.protocols.rest_json import RestJson
 from lambent.aws.protocols.rest_xml import RestXml
 from lambent.aws.routes import Routes
 
-#: Protocols that this room speaks. CBOR is not among them: clients that prefer it fall back when the endpoint refuses.
-SPOKEN = ("rest-json", "rest-xml", "json", "query")
-
 
 class NoSuchOperation(ValueError):
     """A service registers an operation that its model does not have, or cannot have here: a mistake of ours, at start."""
