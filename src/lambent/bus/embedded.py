@@ -16,6 +16,7 @@ from lambent.bus import store_lock
 from lambent.bus.binary import find_server
 from lambent.bus.faults import BusFault, DataDirUnusable, StoreDamaged
 from lambent.bus.server_config import ServerConfig, damage, failure, render
+from lambent.bus.tasks import end_task
 from lambent.settings import Settings
 
 _log = logging.getLogger("lambent.bus")
@@ -86,9 +87,7 @@ class EmbeddedServer:
         """Ends the server cleanly and frees the data directory. Idempotent."""
         self._stopping = True
         if self._supervisor is not None:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
+            await end_task(self._supervisor)
             self._supervisor = None
         await self._end_process()
         self._unlock()

@@ -113,16 +113,17 @@ class Appender:
 
     async def _write(self, subject: str, tip: _Tip, batch: Batch, events: Events) -> bool:
         headers = {"Nats-Expected-Last-Subject-Sequence": str(tip.sequence)}
+        # Until the answer is here (it may never come, or the caller may be cancelled) the batch may or may not be stored.
+        tip.known, tip.unsure = False, (batch.id, list(events))
         try:
             tip.sequence = await self._streams.publish(subject, _encoded(batch), headers)
         except JetStreamError as error:
-            tip.known = False
             if error.code == WRONG_LAST_SEQUENCE:
                 return False
             raise LogsUnavailable(f"the log store took no events: {error}") from error
         except BusUnavailable as error:
-            tip.known, tip.unsure = False, (batch.id, list(events))
             raise LogsUnavailable(f"the log store did not answer: {error}") from error
+        tip.known = True
         # The events themselves need not be kept.
         tip.batch = msgspec.structs.replace(batch, events=[], ordinal=batch.ordinal + len(batch.events))
         return True

@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from lambent.bus.faults import BusUnavailable, JetStreamError
 from lambent.bus.streams import DIRECT_BATCH_MAX, Stored, StreamConfig, Streams
 from lambent.bus.subjects import LOG_STREAM, js_api, log_group, log_stream, logs
+from lambent.bus.tasks import end_task
 from lambent.clock import Clock
 from lambent.errors import LambentError
 from lambent.ids import Ids
@@ -95,8 +96,7 @@ class LogStore:
 
     async def stop(self) -> None:
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+            await end_task(self._sweeper)
             self._sweeper = None
         await self._buffer.stop()
 
@@ -112,6 +112,7 @@ class LogStore:
 
     async def put(self, account: str, group: str, stream: str, events: Sequence[tuple[int, str]]) -> PutOutcome:
         """PutLogEvents: (timestamp, message) in time order. Raises `LogGroupMissing`, `LogStreamMissing`, `InvalidEvents`."""
+        await self.flush()
         record = self._group(account, group)
         if await self._last(record, stream) is None:
             raise LogStreamMissing("The specified log stream does not exist.")
@@ -172,8 +173,8 @@ class LogStore:
 
     async def delete_group(self, account: str, name: str) -> None:
         """With all its events. Raises `LogGroupMissing`."""
-        record = self._group(account, name)
         await self.flush()
+        record = self._group(account, name)
         await self._groups.remove(_key(account, name))
         self._appender.forget(record.id)
         await self._purge(log_group(record.id))
@@ -218,15 +219,15 @@ class LogStore:
 
     async def create_stream(self, account: str, group: str, stream: str) -> None:
         """Raises `LogGroupMissing`, `LogStreamExists`."""
-        record = self._group(account, group)
         await self.flush()
+        record = self._group(account, group)
         if not await self._appender.create(record.id, stream):
             raise LogStreamExists("The specified log stream already exists")
 
     async def delete_stream(self, account: str, group: str, stream: str) -> None:
         """Raises `LogGroupMissing`, `LogStreamMissing`."""
-        record = self._group(account, group)
         await self.flush()
+        record = self._group(account, group)
         if await self._last(record, stream) is None:
             raise LogStreamMissing("The specified log stream does not exist.")
         self._appender.forget(record.id)
@@ -236,8 +237,8 @@ class LogStore:
         self, account: str, group: str, prefix: str = "", by_last_event: bool = False, descending: bool = False
     ) -> list[StreamInfo]:
         """By name, or by the time of the last event (streams without one first). Raises `LogGroupMissing`."""
-        record = self._group(account, group)
         await self.flush()
+        record = self._group(account, group)
         infos = [_info(decode(stored.data)) for stored in await self._last_batches(record.id)]
         found = [info for info in infos if info.name.startswith(prefix)]
         found.sort(key=lambda info: (info.last_event_ms or 0 if by_last_event else 0, info.name), reverse=descending)
@@ -257,8 +258,8 @@ class LogStore:
         from_head: bool = False,
     ) -> EventPage:
         """GetLogEvents: from `start_ms` on, before `end_ms`. Raises `LogGroupMissing`, `LogStreamMissing`, `InvalidToken`."""
-        record = self._group(account, group)
         await self.flush()
+        record = self._group(account, group)
         oldest_ms = max(start_ms or 0, self._oldest_ms(record))
         reader = reading.StreamReader(self._streams, record.id, stream)
         try:
@@ -288,9 +289,9 @@ class LogStore:
 
         Raises `LogGroupMissing`, `InvalidPattern`, `InvalidToken`.
         """
-        record = self._group(account, group)
         matches = compile_pattern(pattern)
         await self.flush()
+        record = self._group(account, group)
         oldest_ms = max(start_ms or 0, self._oldest_ms(record))
         search = reading.GroupSearch(self._streams, record.id, streams, prefix)
         try:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from lambent.bus.tasks import end_task
 from lambent.clock import Clock
 from lambent.errors import NotReady
 from lambent.observe.faults import NotAllStored
@@ -105,8 +106,10 @@ class LogBuffer:
     async def stop(self) -> None:
         """Stores what waits, within a bound; what cannot be stored is counted in the platform's log."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            # Between two flushes, if the bus lets the current one end in time.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.flush(), _STOP_TIMEOUT_S)
+            await end_task(self._task)
             self._task = None
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.flush(), _STOP_TIMEOUT_S)
@@ -133,23 +136,23 @@ class LogBuffer:
         events, size = writer.take(self._clock.now_ms())
         if not events:
             return
-        stored = False
         try:
             await self._append(writer.account, writer.group, writer.stream, events)
-            stored = True
         except NotReady as error:
             _log.warning("log events of %s wait: %s", writer.group, error)
             done = error.stored if isinstance(error, NotAllStored) else 0
             gone = sum(len(message) + EVENT_OVERHEAD_BYTES for _, message in events[:done])
             self.size -= gone
             writer.give_back(events[done:], size - gone)
+        except asyncio.CancelledError:
+            writer.give_back(events, size)
+            raise
         except Exception:
             # Not the bus: these events would fail again, and hold up the others.
             _log.exception("%d log events of %s could not be stored", len(events), writer.group)
-            stored = True
-        finally:
-            if stored:
-                self.size -= size
+            self.size -= size
+        else:
+            self.size -= size
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -11,6 +11,7 @@ from nats.aio.subscription import Subscription
 
 from lambent.bus.connection import Connection
 from lambent.bus.faults import BusUnavailable, MessageTooLarge
+from lambent.bus.tasks import end_task
 from lambent.errors import LambentError, NotReady
 from lambent.functions.store import FunctionNotFound
 from lambent.invocation import Outcome, OutcomeKind
@@ -56,15 +57,13 @@ class SubjectSource:
     async def stop(self) -> None:
         """Takes no more messages, answers those that are here. Idempotent."""
         if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
+            await end_task(self._follower)
             self._follower = None
         grace_s = float(self._settings.shutdown_grace_seconds)
         bound, self._bound = list(self._bound.values()), {}
         await asyncio.gather(*(each.stop(grace_s) for each in bound))
-        for task in self._leaving:
-            task.cancel()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        for task in list(self._leaving):
+            await end_task(task)
 
     async def _follow(self) -> None:
         while True:
@@ -124,8 +123,7 @@ class _Bound:
                 self.binding.subject,
             )
         for runner in given_up:
-            runner.cancel()
-        await asyncio.gather(*given_up, return_exceptions=True)
+            await end_task(runner)
 
     async def _receive(self, message: Msg) -> None:
         if len(self._runners) < self._in_flight_max:

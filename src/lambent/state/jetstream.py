@@ -38,17 +38,20 @@ class JetStreamState:
         self._streams = streams
         self._replicas = replicas
         self._tables: dict[str, JetStreamTable[Any]] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
 
     async def table(self, name: str, record: type[R]) -> Table[R]:
-        if name not in self._tables:
-            table = JetStreamTable(name, record, self._streams)
-            try:
-                await table.open(self._replicas)
-            except (BusUnavailable, TimeoutError) as error:
-                await table.close()
-                raise StateUnavailable(f"table {name} cannot be opened: {error}") from error
-            self._tables[name] = table
-        return self._tables[name]
+        """Raises `StateUnavailable`, `UnreadableRecord`. Different tables open at the same time."""
+        async with self._opening.setdefault(name, asyncio.Lock()):
+            if name not in self._tables:
+                table = JetStreamTable(name, record, self._streams)
+                try:
+                    await table.open(self._replicas)
+                except (BusUnavailable, TimeoutError) as error:
+                    await table.close()
+                    raise StateUnavailable(f"table {name} cannot be opened: {error or 'timed out'}") from error
+                self._tables[name] = table
+            return self._tables[name]
 
     async def blobs(self, name: str) -> Blobs:
         blobs = JetStreamBlobs(name, self._streams)

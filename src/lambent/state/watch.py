@@ -17,6 +17,7 @@ from lambent.bus.connection import Connection
 from lambent.bus.faults import BusFault, BusUnavailable, JetStreamError
 from lambent.bus.streams import Streams
 from lambent.bus.subjects import js_api
+from lambent.bus.tasks import end_task
 
 _log = logging.getLogger("lambent.state")
 
@@ -66,8 +67,7 @@ class Watch:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_task(self._task)
             self._task = None
         await self._detach()
 
