@@ -93,7 +93,9 @@ def test_reading_large_files_is_not_out_of_memory(tmp_path: Path) -> None:
         os.fsync(file.fileno())
         # Out of the cache, so that the sandbox is who brings it in and who is charged.
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    code = "f = open('/var/task/big', 'rb', 0)\nwhile f.read(1 << 20): pass\nprint('read')\nimport time; time.sleep(0.2)"
+    code = (
+        "f = open('/var/task/big', 'rb', 0)\nwhile f.read(1 << 20): pass\nprint('read')\nimport time; time.sleep(0.2)"
+    )
     assert printed(tmp_path, code, SMALL, (Bind(str(code_folder), "/var/task"),)) == "read"
 
 

@@ -35,7 +35,8 @@ class Box:
         self.failure = ""
         self.listen_ports: list[int] = []
         self.memory_mib = 0
-        self.targets: list[str] = []
+        #: Highest use seen by the watchdog, where there is no memory group.
+        self.peak_bytes = 0
         self.pid = 0
         self.pidfd = -1
         self.control: socket.socket | None = None
@@ -115,7 +116,7 @@ class Box:
     def exit_report(self) -> dict[str, Any]:
         assert self.ended is not None
         by_memory = self.over_memory or self.group.out_of_memory_kills() > 0
-        return {"event": "exit", "id": self.name, **self.ended, "out_of_memory": by_memory}
+        return {"event": "exit", "id": self.name, **self.ended, "out_of_memory": by_memory, "peak": self.peak_bytes}
 
     def tmp_bytes(self) -> int:
         """What lies in /tmp."""

@@ -22,7 +22,7 @@ CONTROLLERS = ("memory", "cpu", "pids")
 CPU_PERIOD_US = 20_000
 #: The kernel's own minimum (min_cfs_quota_period).
 _CPU_QUOTA_MIN_US = 1_000
-#: How far use may grow before the group reports again. Small enough to be exact, large enough not to report all the time.
+#: How far use must fall to count as below the limit again, and how far past it /tmp may grow before the next report.
 _REPORT_STEP_BYTES = 4 * MIB
 _LEAF = "lambent-node"
 _MOVE_ROUNDS = 5
@@ -142,6 +142,8 @@ class Cgroups:
 
     def close(self) -> None:
         """Removes the parents. What is still busy stays for the next `sweep`."""
+        if self._registrar is not None:
+            self._registrar.close()
         for parent in self.parents():
             remove_folder(parent)
 
@@ -172,7 +174,6 @@ class Group:
         #: Becomes readable (version 1) or exceptional (version 2) when use may have passed the memory limit; -1: never.
         self.report_fd = -1
         self._usage_fd = -1
-        self._reported_bytes = 0
 
     @property
     def has_memory(self) -> bool:
@@ -232,7 +233,6 @@ class Group:
     def _arm(self, threshold: int) -> None:
         """Asks for a report when use passes `threshold`."""
         folder = self._folders["memory"]
-        self._reported_bytes = threshold
         if folder.version == 2:
             if self.report_fd < 0:
                 self.report_fd = os.open(f"{folder.path}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
@@ -244,37 +244,37 @@ class Group:
         assert self._registrar is not None
         self._registrar.register(folder.path, self.report_fd, self._usage_fd, threshold)
 
-    def over_memory(self, tmp_bytes: int) -> bool:
-        """After a report: is more in use than the memory limit, /tmp apart? If not, asks for the next report.
+    def acknowledge_report(self) -> None:
+        """Takes a report, so that the next one is seen."""
+        if self._folders["memory"].version == 2:
+            os.pread(self.report_fd, 4096, 0)
+            return
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.report_fd)
 
-        `tmp_bytes` is what lies in the sandbox's /tmp.
-        """
+    def over_memory(self, tmp_bytes: int) -> bool:
+        """Is more in use than the memory limit, /tmp apart? `tmp_bytes` is what lies in the sandbox's /tmp."""
         folder = self._folders["memory"]
-        if folder.version == 2:
-            os.pread(self.report_fd, 4096, 0)  # reading makes the kernel report again
-        else:
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self.report_fd)
         usage = self._usage()
         if usage <= self._memory_bytes:
             return False
         held = self._held_bytes(usage, tmp_bytes)
-        if held > self._memory_bytes:
-            # Caches of the kernel count as use until somebody asks for them back.
+        if held > self._memory_bytes or (folder.version == 1 and usage > self._memory_bytes + tmp_bytes):
+            # Caches count as use until somebody asks for them back; version 1 has only its hard limit to do so.
             _ask_back(folder)
-            usage = self._usage()
-            held = self._held_bytes(usage, tmp_bytes)
+            held = self._held_bytes(self._usage(), tmp_bytes)
         if held > self._memory_bytes:
             return True
-        following = usage + _REPORT_STEP_BYTES
         if folder.version == 2:
-            _write(
-                f"{folder.path}/memory.high",
-                str(min(self._memory_bytes + tmp_bytes + _REPORT_STEP_BYTES, self._hard_bytes)),
-            )
-        elif usage >= self._reported_bytes and following < self._hard_bytes:
-            self._arm(following)
+            brake = min(self._memory_bytes + tmp_bytes + _REPORT_STEP_BYTES, self._hard_bytes)
+            _write(f"{folder.path}/memory.high", str(brake))
         return False
+
+    def settled(self) -> bool:
+        """Whether reports suffice from here on. Version 1 reports a crossing of the limit, and no more while use stays
+        around or above it; version 2 reports every time.
+        """
+        return self._folders["memory"].version == 2 or self._usage() < self._memory_bytes - _REPORT_STEP_BYTES
 
     def _usage(self) -> int:
         folder = self._folders["memory"]

@@ -169,10 +169,10 @@ class SpawnedSandbox:
         # Shielded: a waiter that is cancelled must not take the answer away from the others.
         await asyncio.shield(self._gone)
 
-    def end(self, exit: Exit) -> None:
+    def end(self, exit: Exit, peak_bytes: int = 0) -> None:
         """Resolves `exited`; called by the owner."""
         if not self.exited.done():
-            self.memory_peak_bytes()
+            self._peak_bytes = max(self.memory_peak_bytes(), peak_bytes)
             self.exited.set_result(exit)
 
     def close(self) -> None:
@@ -365,7 +365,8 @@ class SpawnedSandboxes:
         if message.get("event") == "exit":
             sandbox = self._sandboxes.get(message["id"])
             if sandbox is not None:
-                sandbox.end(Exit(message.get("status"), message.get("signal"), message["out_of_memory"]))
+                exit = Exit(message.get("status"), message.get("signal"), message["out_of_memory"])
+                sandbox.end(exit, message["peak"])
             return
         settle, arguments = self._waiting.pop(message["n"], (None, ()))
         if settle is not None:

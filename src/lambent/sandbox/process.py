@@ -21,6 +21,7 @@ from lambent.sandbox.specs import check_arguments, check_limits, check_spec
 
 _OWN_FOLDERS = ("/var/task", "/var/runtime", "/var/lang", "/opt", "/tmp")
 _PR_SET_PDEATHSIG = 1
+_CHANNEL_FD = 3
 _BACKLOG = 128
 _libc = ctypes.CDLL(None)
 
@@ -78,6 +79,7 @@ class ProcessSandbox:
         check_arguments(argv, environment)
         if self._process is not None:
             raise SandboxError("the sandbox's first process has been started before")
+        reserved = _reserve_descriptor_three()
         try:
             # Blocks for the fork only, about 1 ms.
             self._process = subprocess.Popen(  # noqa: ASYNC220
@@ -94,6 +96,9 @@ class ProcessSandbox:
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise SandboxError(f"could not run {argv[0]}: {error}") from error
+        finally:
+            if reserved:
+                os.close(_CHANNEL_FD)
         self._close_its_ends()
         self._pidfd = os.pidfd_open(self._process.pid)
         with contextlib.suppress(OSError):
@@ -101,7 +106,8 @@ class ProcessSandbox:
         self._loop.add_reader(self._pidfd, self._on_end)
 
     def _before_exec(self) -> None:
-        os.dup2(self._its_channel.fileno(), 3)
+        os.dup2(self._its_channel.fileno(), _CHANNEL_FD)
+        os.set_inheritable(_CHANNEL_FD, True)
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_NOFILE, (self._limits.fds, self._limits.fds))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -212,6 +218,19 @@ def map_path(path: str, binds: tuple[Bind, ...], folder: str) -> str:
     places = [(bind.target, bind.source) for bind in binds] + [(own, folder + own) for own in _OWN_FOLDERS]
     best = max((place for place in places if _below(path, place[0])), key=lambda place: len(place[0]), default=None)
     return path if best is None else best[1] + path[len(best[0]) :]
+
+
+def _reserve_descriptor_three() -> bool:
+    """Occupies descriptor 3 if it is free, so that `subprocess` puts nothing of its own where the channel goes."""
+    try:
+        os.fstat(_CHANNEL_FD)
+        return False
+    except OSError:
+        null = os.open("/dev/null", os.O_RDONLY)
+        if null != _CHANNEL_FD:
+            os.dup2(null, _CHANNEL_FD, inheritable=False)
+            os.close(null)
+        return True
 
 
 def _below(path: str, folder: str) -> bool:

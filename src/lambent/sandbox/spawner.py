@@ -33,10 +33,14 @@ from lambent.sandbox.messages import Decoder, Message, MessageError, encode, rec
 SANDBOXES_MAX = 100_000
 #: How often hosts without a memory group look at what processes use.
 WATCHDOG_SECONDS = 0.1
+#: How often a sandbox around its memory limit is looked at (version 1), and the part of the time that may take: 1/20.
+SUSPECT_SECONDS = 0.05
+_SUSPECT_SHARE = 20
 #: How often a control group that was still busy is tried again.
 _RETRY_SECONDS = 0.01
 #: How long the end waits for killed sandboxes; a process in uninterruptible sleep may take longer than anybody waits.
 _END_SECONDS = 10.0
+_LOCK_TRIES = 50
 _TRIAL = "trial"
 
 
@@ -56,8 +60,10 @@ class Spawner:
         self._slots: list[int] = []
         self._slots_used = 0
         self._busy_groups: list[Box] = []
+        self._suspects: set[Box] = set()
+        self._next_look = 0.0
         self._poll = select.epoll()
-        self._ready: dict[int, Callable[[int], None]] = {}
+        self._ready: dict[int, Callable[[int], object]] = {}
         self._ending = False
         self._command_line = sc.argument_area()
         self._seccomp = seccomp.program()
@@ -90,15 +96,19 @@ class Spawner:
                 self._ready[fd](events)
         if self._busy_groups:
             self._busy_groups = [box for box in self._busy_groups if not self._removed(box)]
+        if self._suspects:
+            self._look_at_suspects()
         if self._watched_by_eye():
             self._look_at_memory()
 
     def _timeout(self) -> float:
         if self._busy_groups:
             return _RETRY_SECONDS
+        if self._suspects:
+            return max(0.0, self._next_look - time.monotonic())
         return WATCHDOG_SECONDS if self._watched_by_eye() or self._ending else -1
 
-    def _watch(self, fd: int, ready: Callable[[int], None], events: int = select.EPOLLIN) -> None:
+    def _watch(self, fd: int, ready: Callable[[int], object], events: int = select.EPOLLIN) -> None:
         self._poll.register(fd, events)
         self._ready[fd] = ready
 
@@ -197,7 +207,6 @@ class Spawner:
         box = Box(name, slot, group, request["n"])
         box.listen_ports = request["listen_ports"]
         box.waits_for_start = not request["argv"]
-        box.targets = [target for _, target in binds]
         try:
             self._set_limits(box, limits)
             box.launch(self._plan(request, box, binds))
@@ -295,21 +304,24 @@ class Spawner:
 
     # -- sandboxes ---------------------------------------------------------------------------------------------------
 
-    def _on_child(self, box: Box) -> None:
+    def _on_child(self, box: Box) -> bool:
+        """Takes one packet of the child; False when there is none."""
         assert box.control is not None
         try:
             message = box.receive()
         except BlockingIOError:
-            return
+            return False
         if not message:
             self._unwatch(box.control.fileno())
-        elif "failed" in message:
+            return False
+        if "failed" in message:
             self._failed(box, message["failed"])
         elif "ready" in message or "started" in message:
             box.started = box.started or "started" in message
             self._made(box)
         elif "ended" in message:
             box.ended = message["ended"]
+        return True
 
     def _made(self, box: Box) -> None:
         number, box.pending = box.pending, None
@@ -337,10 +349,13 @@ class Spawner:
         self._answer(number, {"error": failure})
 
     def _on_end(self, box: Box) -> None:
-        while box.control is not None and box.control.fileno() in self._ready and not box.reaped:
-            self._on_child(box)  # what it said before it ended, in order; ends with an empty packet
+        while self._on_child(box):
+            pass  # what it said before it ended, in order
+        assert box.control is not None
+        self._unwatch(box.control.fileno())
         for fd in (box.pidfd, box.group.report_fd):
             self._unwatch(fd)
+        self._suspects.discard(box)
         box.reap()
         if box.pending is not None:
             number, box.pending = box.pending, None
@@ -372,18 +387,39 @@ class Spawner:
     # -- memory ------------------------------------------------------------------------------------------------------
 
     def _on_memory(self, box: Box) -> None:
-        if box.reaped:
-            return
+        """The kernel says that a sandbox's use has passed its limit, /tmp included."""
+        box.group.acknowledge_report()
+        if not self._judge_memory(box):
+            self._suspects.add(box)
+
+    def _judge_memory(self, box: Box) -> bool:
+        """Kills a sandbox that uses too much. True when it need not be looked at again before the next report."""
+        if box.reaped or box.over_memory:
+            return True
         if box.group.over_memory(box.tmp_bytes()):
             box.over_memory = True
             box.kill()
+            return True
+        return box.group.settled()
+
+    def _look_at_suspects(self) -> None:
+        start = time.monotonic()
+        if start < self._next_look:
+            return
+        self._suspects = {box for box in self._suspects if not self._judge_memory(box)}
+        now = time.monotonic()
+        self._next_look = now + max(SUSPECT_SECONDS, (now - start) * _SUSPECT_SHARE)
 
     def _watched_by_eye(self) -> bool:
         return "memory" not in self.cgroups.places and bool(self._boxes)
 
     def _look_at_memory(self) -> None:
         for box in self._boxes.values():
-            if not box.reaped and box.resident_bytes() > box.memory_mib * 1024 * 1024:
+            if box.reaped:
+                continue
+            resident = box.resident_bytes()
+            box.peak_bytes = max(box.peak_bytes, resident)
+            if resident > box.memory_mib * 1024 * 1024:
                 box.over_memory = True
                 box.kill()
 
@@ -409,10 +445,9 @@ def prepare(connection: socket.socket, run_dir: str, instance: str, uid_base: in
     """Takes the instance's lock and the rights, and proves them. Raises `Refused` and `OSError`."""
     os.makedirs(run_dir, mode=0o700, exist_ok=True)
     lock = os.open(f"{run_dir}/spawner.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Refused(f"another Lambent uses {run_dir} already") from None
+    _take_lock(lock, run_dir)
+    # What is put together here must be readable for sandboxes, whatever the node's own files are to be.
+    os.umask(0o022)
     _raise_descriptor_limit()
     if uid_base is None:
         rights.become_rootless()
@@ -422,6 +457,17 @@ def prepare(connection: socket.socket, run_dir: str, instance: str, uid_base: in
     spawner = Spawner(connection, run_dir, instance, uid_base)
     spawner.try_one()
     return spawner
+
+
+def _take_lock(lock: int, run_dir: str) -> None:
+    """Waits a moment: processes of a spawner that was killed just now still hold its lock."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_RETRY_SECONDS)
+    raise Refused(f"another Lambent uses {run_dir} already")
 
 
 def _raise_descriptor_limit() -> None:

@@ -23,11 +23,17 @@ class Registrar:
 
     def __init__(self) -> None:
         self._socket, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if os.fork() == 0:
+        self._pid = os.fork()
+        if self._pid == 0:
             self._socket.close()
             _serve(its_end)
         its_end.close()
         self._socket.setblocking(False)
+
+    def close(self) -> None:
+        """Ends the process beside."""
+        self._socket.close()
+        os.waitpid(self._pid, 0)
 
     def register(self, group: str, report: int, usage: int, threshold: int) -> None:
         """The eventfd `report` becomes readable when the group's use passes `threshold` bytes, and once when the kernel
@@ -53,6 +59,9 @@ def _serve(requests: socket.socket) -> None:
     """The process beside: ends when the spawner does."""
     try:
         sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        # Nothing of the spawner's: a copy of its connection or its lock would outlive it for a moment.
+        requests = socket.socket(fileno=os.dup2(requests.detach(), 3, inheritable=False))
+        sc.close_range(4)
         for _ in range(_THREADS - 1):
             _thread.start_new_thread(_work, (requests,))
         _work(requests)
