@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from lambent.clock import SystemClock
 from lambent.httpd.limits import Limits as HttpLimits
+from lambent.httpd.messages import Request, Response
 from lambent.ids import Ids
 from lambent.invocation import Invocation
 from lambent.runtimes.contract import Environment, Family, FunctionStart, Runtime
@@ -96,13 +97,17 @@ def deadline(seconds: float = 30.0) -> int:
     return SystemClock().now_ms() + int(seconds * 1000)
 
 
+async def nothing_there(request: Request) -> Response:
+    return Response(404, b"nothing there")
+
+
 def factory(sandboxes: Any, folder: Path, **changes: Any) -> EnvironmentFactory:
     values: dict[str, Any] = {
         "clock": SystemClock(),
         "ids": Ids(),
         # boto3 is left out: linking it costs more than most tests.
         "folders": {Family.PYTHON: GUESTS / "python", Family.NODE: prepare_node(folder)},
-        "api": None,
+        "api": nothing_there,
         "api_limits": HttpLimits(),
         "payload_max": 6 * 1024 * 1024,
     }
@@ -150,10 +155,11 @@ class Bench:
         *,
         sandboxes: Sandboxes | None = None,
         made_with: dict[str, Any] | None = None,
+        runtime_of: str = "",
         **changes: Any,
     ) -> None:
         self.runtime = runtime
-        self.start = start_values(code_dir, handler, **changes)
+        self.start = start_values(code_dir, handler, runtime=runtime_of, **changes)
         self.log = MemoryLog()
         self.environment: Environment
         self.limit_ms = 10_000

@@ -82,7 +82,7 @@ class CustomEnvironment:
         await self._sandbox.attach(launch.attach_binds(start), launch.limits_of(start))
         await self._serve()
         task = self._sandbox.path_of(launch.TASK)
-        environment = launch.variables(self.runtime, start, self._sandbox)
+        environment = launch.variables(self.runtime, start, self._sandbox, endpoint=self._endpoint is not None)
         try:
             await self._sandbox.start((f"{task}/bootstrap",), environment, task)
         except SandboxError as error:

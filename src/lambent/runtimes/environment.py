@@ -113,7 +113,7 @@ class FrameEnvironment(asyncio.Protocol):
         self._output.log = log
         waiter = self._wait(limit_ms)
         await self._sandbox.attach(launch.attach_binds(start), launch.limits_of(start))
-        environment = launch.variables(self.runtime, start, self._sandbox)
+        environment = launch.variables(self.runtime, start, self._sandbox, endpoint=self._endpoint is not None)
         init = frames.Init(start.handler, environment, list(start.variables))
         self._write(frames.encode(Kind.INIT, init))
         answer = await waiter

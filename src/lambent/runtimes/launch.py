@@ -99,13 +99,17 @@ def _static(runtime: Runtime) -> dict[str, str]:
     return values
 
 
-def variables(runtime: Runtime, start: FunctionStart, sandbox: Sandbox) -> dict[str, str]:
-    """The complete environment of a function: defaults, over them its own variables, over them the reserved ones."""
+def variables(runtime: Runtime, start: FunctionStart, sandbox: Sandbox, *, endpoint: bool) -> dict[str, str]:
+    """The complete environment of a function: defaults, over them its own variables, over them the reserved ones.
+
+    `endpoint` says whether the platform's API is served in the sandbox.
+    """
     identifier = start.runtime or runtime.identifier
     task = sandbox.path_of(TASK)
     values = _static(runtime)
     values["PWD"] = task
-    values["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{sandbox.port_of(ENDPOINT_PORT)}"
+    if endpoint:
+        values["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{sandbox.port_of(ENDPOINT_PORT)}"
     runtime_dir = RUNTIME_DIR
     if runtime.family is Family.PYTHON:
         runtime_dir = sandbox.path_of(RUNTIME_DIR)

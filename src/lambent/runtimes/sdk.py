@@ -43,10 +43,13 @@ class SdkState(Enum):
 
 
 class Sdk:
-    """Owns a cache folder and the task that fetches into it. `prepare` first; `folders` then goes to the environment factory."""
+    """Owns a cache folder and the task that fetches into it. `prepare` first; what it gives goes to the environment
+    factory. `folders` is the search path; `npm` how to run npm, found unless given.
+    """
 
-    def __init__(self, cache: Path, folders: Sequence[str], clock: Clock) -> None:
+    def __init__(self, cache: Path, folders: Sequence[str], clock: Clock, *, npm: Sequence[str] = ()) -> None:
         self._cache = cache
+        self._npm = list(npm)
         self._search = folders
         self._clock = clock
         self._node: Path | None = None
@@ -118,7 +121,7 @@ class Sdk:
         assert self._node is not None, "want before prepare"
         staging = self._cache / f".fetching-{name}-{os.getpid()}"
         try:
-            command = npm_command(self._search)
+            command = self._npm or npm_command(self._search)
             shutil.rmtree(staging, ignore_errors=True)
             shutil.copytree(GUESTS / "node" / "sdk" / name, staging)
             await _run_npm(command, staging)

@@ -35,6 +35,12 @@ async function start() {
   if (handedOn === undefined && init.own.some((name) => AT_EXEC.includes(name))) {
     becomeNewProcess(meta, init.environment);
   }
+  if (handedOn === undefined) {
+    // What a wrapper has added stays; what the standby had goes.
+    Object.keys(process.env).forEach((name) => delete process.env[name]);
+  } else {
+    delete process.env[HANDED_ON];
+  }
   apply(init.environment);
   log.patchConsole();
   offerStreaming();
@@ -69,11 +75,6 @@ function becomeNewProcess(meta, environment) {
 }
 
 function apply(environment) {
-  for (const name of Object.keys(process.env)) {
-    if (environment[name] === undefined) {
-      delete process.env[name];
-    }
-  }
   Object.assign(process.env, environment);
   process.chdir(environment.LAMBDA_TASK_ROOT);
   // NODE_PATH is read once at start; this is how it is read again.
@@ -149,7 +150,8 @@ async function load(root, name) {
 /** AWS's order: the name as it stands, .js (by the nearest package.json), .mjs, .cjs, then as Node.js finds packages. */
 async function loadModule(root, folder, name) {
   const file = path.resolve(root, folder, name);
-  if (isFile(file)) {
+  if (fs.existsSync(file)) {
+    // A folder too: its index.js.
     return require(file);
   }
   if (isFile(file + '.js')) {

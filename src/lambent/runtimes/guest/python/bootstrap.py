@@ -215,9 +215,10 @@ def error_of(exception, request_id=""):
     """The error object of what the function raised, without the frames of this file."""
     if isinstance(exception, Fault):
         return error_object(exception.message, exception.kind, exception.trace, request_id)
-    entries = traceback.extract_tb(exception.__traceback__)
+    # Plain tuples, as AWS formats them: without the marks under the failing expression that newer versions add.
+    entries = [(f.filename, f.lineno, f.name, f.line) for f in traceback.extract_tb(exception.__traceback__)]
     first = 0
-    while first < len(entries) and entries[first].filename == __file__:
+    while first < len(entries) and entries[first][0] == __file__:
         first += 1
     try:
         message = str(exception)
@@ -303,11 +304,11 @@ class CognitoIdentity(_Fields):
 
 
 class Client(_Fields):
-    __slots__ = ("app_package_name", "app_title", "app_version_code", "app_version_name", "installation_id")
+    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")  # noqa: RUF023
 
 
 class ClientContext(_Fields):
-    __slots__ = ("client", "custom", "env")
+    __slots__ = ("custom", "env", "client")  # noqa: RUF023
 
 
 class LambdaContext:
@@ -420,7 +421,6 @@ def search_path(task_root, runtime_dir, opt):
 
 def apply(environment):
     """Makes the process the function's: variables, folder, time zone, search path."""
-    os.environ.clear()
     os.environ.update(environment)
     time.tzset()
     task_root = environment["LAMBDA_TASK_ROOT"]
@@ -469,6 +469,8 @@ def initialise():
     try:
         if handed_on is None:
             start_again(meta, start["environment"], start["own"])
+            # What a wrapper has added stays; what the standby had goes.
+            os.environ.clear()
         apply(start["environment"])
         set_up_logging()
         handler = load_handler(start["handler"])
