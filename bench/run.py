@@ -25,7 +25,7 @@ sys.path.insert(0, str(HERE))
 
 from load import Ask, Caller, Load, drive, percentile, require_wrk, say  # noqa: E402
 from memory import environments_pss_mib, process_pss_mib  # noqa: E402
-from subject import BODY, NODE, PYTHON, Language, Platform  # noqa: E402
+from subject import BODY, CORE_MB, NODE, PYTHON, Language, Platform  # noqa: E402
 from table import markdown, plot  # noqa: E402
 
 CONNECTIONS = (1, 16, 64)
@@ -115,7 +115,7 @@ def measure(platform: Platform, results: dict[str, Any], seconds: float, rounds:
         found["first_call_ms"] = first_calls(platform, client, language, runtime, rounds)
         found["burst"] = burst(platform, client, language, runtime)
         name = f"echo-{language.prefix}"
-        platform.deploy(client, name, runtime, language, language.echo)
+        platform.deploy(client, name, runtime, language, language.echo, CORE_MB)
         platform.api("POST", "/http-bindings", {"FunctionName": name, "Path": f"/{name}"})
         until_answered(platform.route(f"/{name}"))
         found["idle_pss_mib"] = idle_memory(platform, name, language)
