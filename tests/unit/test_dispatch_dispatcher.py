@@ -4,8 +4,8 @@ import asyncio
 import re
 
 import pytest
-from dispatch_fixtures import Stage, call, version
 
+from dispatch_fixtures import Stage, call, version
 from lambent.invocation import Invocation, OutcomeKind
 from lambent.runtimes.contract import Answer, AnswerKind
 from lambent.sandbox.contract import SandboxError

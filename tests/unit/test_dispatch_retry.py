@@ -32,7 +32,12 @@ def test_each_end_of_a_try_has_its_next_step(kind, failures, throttles, age, ste
 
 def test_the_last_wait_repeats_when_there_are_more_attempts_than_waits():
     rules = RetryRules(attempts=9, waits_seconds=(1.0, 5.0))
-    assert [next_step(OutcomeKind.FUNCTION_ERROR, n, 0, 0, rules).wait_seconds for n in (1, 2, 3, 8)] == [1.0, 5.0, 5.0, 5.0]
+    assert [next_step(OutcomeKind.FUNCTION_ERROR, n, 0, 0, rules).wait_seconds for n in (1, 2, 3, 8)] == [
+        1.0,
+        5.0,
+        5.0,
+        5.0,
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,,2", "-1", "1;2", "999999999"])
