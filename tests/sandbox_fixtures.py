@@ -62,6 +62,8 @@ async def spawned(folder: Path) -> AsyncIterator[SpawnedSandboxes]:
     try:
         yield sandboxes
     finally:
+        if not sandboxes.alive:
+            await sandboxes.restart()  # what a killed spawner leaves is removed by the next one
         await sandboxes.stop()
 
 

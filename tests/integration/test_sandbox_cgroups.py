@@ -82,19 +82,37 @@ def test_processes_are_moved_into_a_leaf_before_controllers_are_handed_on(second
         remove_tree(os.path.dirname(scope))
 
 
-def test_sweep_kills_what_an_earlier_run_left(second: tuple[str, str]) -> None:
+def test_sweep_kills_what_an_earlier_run_left(second: tuple[str, str], tmp_path: Path) -> None:
     base, controller = second
     parent = make_v2_parent(base, instance(), controller)
     try:
         found = Cgroups({controller: Place(2, parent)}, "v2", ())
         pid, pidfd = sleeper(found.make("left").v2_folder())
-        assert found.sweep() == 1
+        assert found.sweep(f"{tmp_path}/groups") == 1
         assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
         os.close(pidfd)
-        found.sweep()
+        found.sweep(f"{tmp_path}/groups")
         assert os.listdir(parent).count("left") == 0
     finally:
         remove_tree(parent)
+
+
+def test_sweep_goes_where_the_record_says_and_nowhere_else(second: tuple[str, str], tmp_path: Path) -> None:
+    base, _ = second
+    name, stranger = instance(), instance()
+    old, other = f"{base}/elsewhere-{name}/lambent-{name}", f"{base}/lambent-{stranger}"
+    for path in (f"{old}/left", f"{other}/left"):
+        os.makedirs(path)
+    record = tmp_path / "groups"
+    record.write_text(f"{old}\n{other}\n{tmp_path}/lambent-{name}\n/sys/../etc/lambent-{name}\n")
+    try:
+        found = Cgroups({}, "none", (), name, cgroups.parse_mounts(Path("/proc/self/mountinfo").read_text()))
+        assert found.sweep(str(record)) == 1
+        assert not os.path.exists(old)
+        assert os.path.exists(f"{other}/left")
+    finally:
+        remove_tree(f"{base}/elsewhere-{name}")
+        remove_tree(other)
 
 
 # The process beside is forked here from a test runner that has threads; in the product the spawner has none.

@@ -226,9 +226,11 @@ def test_spawner_can_be_started_before_the_event_loop(tmp_path: Path) -> None:
 
 def test_spawner_that_is_not_used_is_ended(tmp_path: Path) -> None:
     needs_sandboxes()
-    spawner = launch_spawner(str(tmp_path), instance(), uid_base())
+    name = instance()
+    spawner = launch_spawner(str(tmp_path), name, uid_base())
     spawner.end()
     assert spawner.process.returncode is not None
+    assert groups_of(name) == []
 
 
 def test_uvloop_serves_as_well(tmp_path: Path) -> None:

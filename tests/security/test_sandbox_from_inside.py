@@ -227,7 +227,9 @@ def test_abstract_sockets_of_the_host_are_not_reached(tmp_path: Path) -> None:
         assert attempt(tmp_path, f"socket.socket(socket.AF_UNIX).connect({name!r})") == "ECONNREFUSED"
 
 
-@pytest.mark.parametrize(("name", "family"), [("packet", 17), ("vsock", 40), ("crypto", 38), ("bluetooth", 31), ("can", 29)])
+@pytest.mark.parametrize(
+    ("name", "family"), [("packet", 17), ("vsock", 40), ("crypto", 38), ("bluetooth", 31), ("can", 29)]
+)
 def test_exotic_sockets_cannot_be_made(tmp_path: Path, name: str, family: int) -> None:
     assert attempt(tmp_path, f"socket.socket({family}, socket.SOCK_RAW)") == "EAFNOSUPPORT", name
 

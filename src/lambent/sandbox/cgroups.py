@@ -88,8 +88,17 @@ def version_name(mounts: dict[str, Mounted], places: dict[str, Place]) -> str:
 class Cgroups:
     """The parent groups of one instance."""
 
-    def __init__(self, places: dict[str, Place], version: str, missing: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        places: dict[str, Place],
+        version: str,
+        missing: tuple[str, ...],
+        instance: str = "",
+        mounts: dict[str, Mounted] | None = None,
+    ) -> None:
         self.places = places
+        self._instance = instance
+        self._mounts = mounts or {}
         self.version = version
         #: Controllers that could not be had, each with the reason.
         self.missing = missing
@@ -121,24 +130,42 @@ class Cgroups:
                     missing.append(f"{controller}: no control group hierarchy offers it to this process")
             except OSError as error:
                 missing.append(f"{controller}: {error.strerror} ({error.filename})")
-        return cls(places, version_name(mounts, places), tuple(missing))
+        return cls(places, version_name(mounts, places), tuple(missing), instance, mounts)
 
     def parents(self) -> list[str]:
         return sorted({place.path for place in self.places.values()})
 
-    def sweep(self) -> int:
-        """Kills and removes what a killed earlier run of this instance left in its groups. Returns how many groups."""
+    def sweep(self, record: str) -> int:
+        """Kills and removes what a killed earlier run of this instance left in its groups. Returns how many groups.
+
+        `record` is a file that says where they are: an earlier run may have been started from another control group.
+        """
         swept = 0
-        for parent in self.parents():
-            with os.scandir(parent) as entries:
-                left = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-            for path in left:
+        for parent in {*self._recorded(record), *self.parents()}:
+            for path in _folders(parent):
                 for pid in _words(f"{path}/cgroup.procs"):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(pid), signal.SIGKILL)
                 remove_folder(path)
                 swept += 1
+            if parent not in self.parents():
+                remove_folder(parent)
+        with open(record, "w") as file:
+            file.write("\n".join(self.parents()))
         return swept
+
+    def _recorded(self, record: str) -> list[str]:
+        """Parents of an earlier run. The file is the node's to write, so that nothing else may be named in it."""
+        try:
+            lines = _read(record).splitlines()
+        except FileNotFoundError:
+            return []
+        tops = tuple(f"{mounted.path}/" for mounted in self._mounts.values())
+        return [
+            line
+            for line in lines
+            if line.startswith(tops) and ".." not in line and line.endswith(f"/lambent-{self._instance}")
+        ]
 
     def close(self) -> None:
         """Removes the parents. What is still busy stays for the next `sweep`."""
@@ -433,6 +460,14 @@ def _words(path: str) -> tuple[str, ...]:
         return tuple(_read(path).split())
     except FileNotFoundError:
         return ()
+
+
+def _folders(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
 
 
 def _counters(path: str) -> dict[str, int]:

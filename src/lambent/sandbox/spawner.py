@@ -72,7 +72,7 @@ class Spawner:
         self._own_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._template = mounts.Template(f"{run_dir}/root")
         self.cgroups = Cgroups.open(instance, rootless=uid_base is None)
-        self.cgroups.sweep()
+        self.cgroups.sweep(f"{run_dir}/groups")
         self._watch(connection.fileno(), self._on_connection)
 
     # -- the loop ----------------------------------------------------------------------------------------------------
@@ -455,7 +455,11 @@ def prepare(connection: socket.socket, run_dir: str, instance: str, uid_base: in
     # What the host mounts later is seen here; what is mounted here is seen nowhere else.
     sc.mount("", "/", "", sc.MS_REC | sc.MS_SLAVE)
     spawner = Spawner(connection, run_dir, instance, uid_base)
-    spawner.try_one()
+    try:
+        spawner.try_one()
+    except (Refused, OSError):
+        spawner.cgroups.close()
+        raise
     return spawner
 
 
@@ -490,7 +494,8 @@ def main() -> int:
         connection.sendall(encode({"event": "failed", "error": rights.explain(error, uid_base is None)}))
         return 1
     isolation = rights.isolation(uid_base is None, spawner.cgroups.version, spawner.cgroups.missing)
-    connection.sendall(encode({"event": "ready", "isolation": isolation}))
+    with contextlib.suppress(OSError):  # a node that has gone is noticed below, and everything is removed
+        connection.sendall(encode({"event": "ready", "isolation": isolation}))
     connection.setblocking(False)
     # A collection would write to every object's header, and so copy all of memory into each sandbox's process 1. Nothing
     # here makes reference cycles that grow.

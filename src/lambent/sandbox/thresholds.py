@@ -59,6 +59,7 @@ def _serve(requests: socket.socket) -> None:
     """The process beside: ends when the spawner does."""
     try:
         sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        sc.set_process_name("lambent-thresholds", sc.argument_area())
         # Nothing of the spawner's: a copy of its connection or its lock would outlive it for a moment.
         requests = socket.socket(fileno=os.dup2(requests.detach(), 3, inheritable=False))
         sc.close_range(4)
