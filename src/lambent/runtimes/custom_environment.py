@@ -79,7 +79,8 @@ class CustomEnvironment:
             self._end()
             raise InitFailed(faults.failed(faults.INVALID_ENTRYPOINT, fault), 0.0)
         waiter = self._wait(limit_ms)
-        await self._sandbox.attach(launch.attach_binds(start), launch.limits_of(start))
+        limits = launch.limits_of(start)
+        await self._sandbox.attach(launch.attach_binds(start), launch.init_limits(limits))
         await self._serve()
         task = self._sandbox.path_of(launch.TASK)
         environment = launch.variables(self.runtime, start, self._sandbox, endpoint=self._endpoint is not None)
@@ -92,6 +93,7 @@ class CustomEnvironment:
         if answer is not None:
             self._end()
             raise InitFailed(answer, init_ms)
+        self._sandbox.limit_cpu(limits.cpu_milli)
         return Started(init_ms)
 
     async def _serve(self) -> None:

@@ -112,7 +112,8 @@ class FrameEnvironment(asyncio.Protocol):
         self._timeout_ms = start.timeout_ms
         self._output.log = log
         waiter = self._wait(limit_ms)
-        await self._sandbox.attach(launch.attach_binds(start), launch.limits_of(start))
+        limits = launch.limits_of(start)
+        await self._sandbox.attach(launch.attach_binds(start), launch.init_limits(limits))
         environment = launch.variables(self.runtime, start, self._sandbox, endpoint=self._endpoint is not None)
         init = frames.Init(start.handler, environment, list(start.variables))
         self._write(frames.encode(Kind.INIT, init))
@@ -121,6 +122,7 @@ class FrameEnvironment(asyncio.Protocol):
         if answer is not None:
             self._end()
             raise InitFailed(answer, init_ms)
+        self._sandbox.limit_cpu(limits.cpu_milli)
         return Started(init_ms)
 
     def invoke(self, invocation: Invocation, deadline_ms: int) -> Awaitable[Answer]:

@@ -2,7 +2,11 @@
 // From standby to a loaded handler: takes INIT, makes the process the function's, finds and loads the handler.
 
 const fs = require('fs');
+const { Module } = require('module');
 const path = require('path');
+const url = require('url');
+// Loaded while standing by: in a function's cold start it would take 4 ms.
+const v8 = require('v8');
 const channel = require('./channel.cjs');
 const errors = require('./errors.cjs');
 const log = require('./log.cjs');
@@ -24,6 +28,7 @@ async function start() {
   const handedOn = process.env[HANDED_ON];
   let meta = handedOn;
   if (handedOn === undefined) {
+    await warmModuleLoader();
     channel.send(channel.Kind.HELLO, '', { runtime: 'node', version: process.versions.node });
     const frame = channel.receive();
     if (frame.kind !== channel.Kind.INIT) {
@@ -47,6 +52,13 @@ async function start() {
   const handler = await load(init.environment.LAMBDA_TASK_ROOT, init.handler);
   refuseStreaming(handler);
   return handler;
+}
+
+/** Before Node.js 22 the first ES module costs 10 ms: they are spent while standing by. */
+async function warmModuleLoader() {
+  if (Number(process.versions.node.split('.')[0]) < 22) {
+    await import('data:text/javascript,').catch(() => {});
+  }
 }
 
 /** Runs this program again with the variables from the start, and ends as it ends. */
@@ -78,9 +90,9 @@ function apply(environment) {
   Object.assign(process.env, environment);
   process.chdir(environment.LAMBDA_TASK_ROOT);
   // NODE_PATH is read once at start; this is how it is read again.
-  require('module').Module._initPaths();
+  Module._initPaths();
   if (Number(environment.AWS_LAMBDA_FUNCTION_MEMORY_SIZE) < SMALL_MEMORY_MB) {
-    require('v8').setFlagsFromString(`--heap-growing-percent=${SMALL_GROWTH_PERCENT}`);
+    v8.setFlagsFromString(`--heap-growing-percent=${SMALL_GROWTH_PERCENT}`);
   }
 }
 
@@ -167,7 +179,7 @@ async function loadModule(root, folder, name) {
 }
 
 function importFile(file) {
-  return import(require('url').pathToFileURL(file).href);
+  return import(url.pathToFileURL(file).href);
 }
 
 function isFile(file) {

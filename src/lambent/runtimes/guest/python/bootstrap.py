@@ -242,6 +242,7 @@ def refuse_constant(text):
 
 #: Strict, unlike Python's own: NaN and Infinity are not JSON, and the caller gets told so.
 decode_event = json.JSONDecoder(parse_constant=refuse_constant).decode
+decode = json.JSONDecoder().decode
 
 
 class ResultEncoder(json.JSONEncoder):
@@ -315,13 +316,12 @@ class LambdaContext:
     """The second argument of a handler. A new one for each call."""
 
     def __init__(self, request_id, client_context, identity, deadline_ms, arn):
-        facts = os.environ
         self.aws_request_id = request_id
-        self.log_group_name = facts.get("AWS_LAMBDA_LOG_GROUP_NAME")
-        self.log_stream_name = facts.get("AWS_LAMBDA_LOG_STREAM_NAME")
-        self.function_name = facts.get("AWS_LAMBDA_FUNCTION_NAME")
-        self.memory_limit_in_mb = facts.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self.function_version = facts.get("AWS_LAMBDA_FUNCTION_VERSION")
+        self.log_group_name = Current.facts["AWS_LAMBDA_LOG_GROUP_NAME"]
+        self.log_stream_name = Current.facts["AWS_LAMBDA_LOG_STREAM_NAME"]
+        self.function_name = Current.facts["AWS_LAMBDA_FUNCTION_NAME"]
+        self.memory_limit_in_mb = Current.facts["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
+        self.function_version = Current.facts["AWS_LAMBDA_FUNCTION_VERSION"]
         self.invoked_function_arn = arn
         self.tenant_id = None
         self._w3c = {}
@@ -380,6 +380,9 @@ class Current:
     """What changes while the process lives."""
 
     request_id = None
+    trace = ""
+    #: The function's variables as they were at its start; a look into os.environ costs a microsecond each.
+    facts = {}
     json_log = False
     ascii = True
     encoder = ResultEncoder()
@@ -422,6 +425,7 @@ def search_path(task_root, runtime_dir, opt):
 def apply(environment):
     """Makes the process the function's: variables, folder, time zone, search path."""
     os.environ.update(environment)
+    Current.facts = environment
     time.tzset()
     task_root = environment["LAMBDA_TASK_ROOT"]
     os.chdir(task_root)
@@ -488,11 +492,12 @@ def call(handler, call_facts, payload):
     """One call, from event to answer. SystemExit and its like pass through and end the process, as on AWS."""
     request_id = call_facts["id"]
     Current.request_id = request_id
-    trace = call_facts.get("trace")
+    trace = call_facts.get("trace", "")
     if trace:
         os.environ["_X_AMZN_TRACE_ID"] = trace
-    else:
+    elif Current.trace:
         os.environ.pop("_X_AMZN_TRACE_ID", None)
+    Current.trace = trace
     try:
         event = decode_event(payload.decode("utf-8")) if payload else {}
     except ValueError as error:
@@ -519,7 +524,7 @@ def main():
         kind, meta, payload = receive()
         if kind != INVOKE:
             sys.exit("a frame has kind %d, not INVOKE" % kind)
-        call(handler, json.loads(meta), payload)
+        call(handler, decode(meta.decode("utf-8")), payload)
         # Nothing of a call outlives it here.
         del meta, payload
 
