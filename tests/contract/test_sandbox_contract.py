@@ -363,6 +363,7 @@ def test_ended_sandbox_refuses_attach_and_start_and_allows_the_rest(run: Callabl
         with pytest.raises(SandboxError, match="ended"):
             await sandbox.start((PYTHON,), {}, "/")
         sandbox.kill()
+        sandbox.limit_cpu(500)
         sandbox.memory_peak_bytes()
         await sandbox.discard()
         await sandbox.discard()

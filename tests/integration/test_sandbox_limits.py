@@ -136,6 +136,27 @@ def test_cpu_time_is_limited(tmp_path: Path) -> None:
     assert printed(tmp_path, code, Limits(memory_mib=64, cpu_milli=200, tmp_mib=1)) == "True"
 
 
+def test_the_cpu_limit_of_a_running_sandbox_changes_at_any_time(tmp_path: Path) -> None:
+    needs_root()
+    code = (
+        "import os, time\nos.write(3, b'.'); os.read(3, 1); time.sleep(0.5)\n"
+        "start = time.monotonic(); used = time.process_time()\n"
+        "while time.monotonic() - start < 1: pass\n"
+        "print((time.process_time() - used) < 0.5)"
+    )
+
+    async def run() -> str:
+        async with spawned(tmp_path) as sandboxes:
+            sandbox = await sandboxes.create(python_spec("a", code, Limits(memory_mib=64, cpu_milli=1000, tmp_mib=1)))
+            await asyncio.get_running_loop().sock_recv(sandbox.channel, 1)
+            sandbox.limit_cpu(200)
+            sandbox.channel.send(b".")
+            await ended(sandbox)
+            return await read_output(sandbox)
+
+    assert asyncio.run(run()) == "True\n"
+
+
 def test_attach_changes_every_limit(tmp_path: Path) -> None:
     async def run() -> tuple[str, Exit]:
         async with spawned(tmp_path) as sandboxes:

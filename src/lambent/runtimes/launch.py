@@ -5,6 +5,8 @@ Names, values and folders are those of sections 2 and 3 of the execution contrac
 
 from pathlib import Path, PurePosixPath
 
+import msgspec
+
 from lambent.runtimes.contract import Family, FunctionStart, Runtime
 from lambent.sandbox.contract import Bind, Limits, Sandbox, SandboxError, SandboxSpec
 
@@ -24,8 +26,9 @@ STANDBY_LIMITS = Limits(memory_mib=256, cpu_milli=1000)
 
 #: AWS: "At 1,769 MB, a function has the equivalent of one vCPU" (developer guide, configuring memory).
 _MEMORY_OF_A_CORE_MB = 1769
-#: Below a tenth of a core the kernel's quota stalls a hello function for most of each period; AWS gives more at init too.
+#: The init phase's least, see `init_limits`.
 _INIT_CPU_MILLI = 1000
+#: Below a tenth of a core the kernel's quota stalls a hello function for most of each period.
 _CPU_MIN_MILLI = 100
 
 #: Old space grows from here instead of from a share of the host's memory, and the young one stays small: otherwise V8 lets

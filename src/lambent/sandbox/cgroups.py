@@ -219,8 +219,7 @@ class Group:
         """Sets the limits, now or again. Raises `OSError` when the kernel refuses (such as: less than is in use)."""
         if "memory" in self._folders:
             self._limit_memory(memory_mib * MIB, (memory_mib + tmp_mib) * MIB)
-        if "cpu" in self._folders:
-            self._limit_cpu(cpu_milli)
+        self.limit_cpu(cpu_milli)
         if "pids" in self._folders:
             # One more for the sandbox's own first process, which the runtime does not know of.
             _write(f"{self._folders['pids'].path}/pids.max", str(pids + 1))
@@ -242,12 +241,25 @@ class Group:
         self._memory_bytes, self._hard_bytes = memory_bytes, hard_bytes
         self._arm(memory_bytes)
 
-    def _limit_cpu(self, cpu_milli: int) -> None:
-        folder = self._folders["cpu"]
+    def limit_cpu(self, cpu_milli: int) -> None:
+        """Sets the share of a core, and that what a sandbox left unused in one period may be used in the next: a short call
+        after a pause is then not cut in two by the end of its period.
+        """
+        folder = self._folders.get("cpu")
+        if folder is None:
+            return
         quota = max(_CPU_QUOTA_MIN_US, CPU_PERIOD_US * cpu_milli // 1000)
+        burst = "cpu.max.burst" if folder.version == 2 else "cpu.cfs_burst_us"
+        # The kernel refuses a quota below the burst, so the burst goes first and comes back last (since Linux 5.14).
+        _write_if_there(f"{folder.path}/{burst}", "0")
         if folder.version == 2:
             _write(f"{folder.path}/cpu.max", f"{quota} {CPU_PERIOD_US}")
-            return
+        else:
+            self._limit_cpu_v1(folder, quota)
+        with contextlib.suppress(OSError):
+            _write_if_there(f"{folder.path}/{burst}", str(quota))
+
+    def _limit_cpu_v1(self, folder: Place, quota: int) -> None:
         _write(f"{folder.path}/cpu.cfs_period_us", str(CPU_PERIOD_US))
         try:
             _write(f"{folder.path}/cpu.cfs_quota_us", str(quota))

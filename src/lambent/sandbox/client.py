@@ -158,6 +158,10 @@ class SpawnedSandbox:
                 self._peak_bytes = max(self._peak_bytes, value)
         return self._peak_bytes
 
+    def limit_cpu(self, cpu_milli: int) -> None:
+        if not self.exited.done():
+            self._owner.limit_cpu(self.id, cpu_milli)
+
     def kill(self) -> None:
         if not self.exited.done():
             self._owner.kill(self.id)
@@ -330,6 +334,10 @@ class SpawnedSandboxes:
     def kill(self, id: str) -> None:
         if self._alive:
             self._say({"op": "kill", "id": id})
+
+    def limit_cpu(self, id: str, cpu_milli: int) -> None:
+        if self._alive:
+            self._say({"op": "limit_cpu", "id": id, "cpu_milli": cpu_milli})
 
     def _on_writable(self) -> None:
         connection = self._spawner.connection

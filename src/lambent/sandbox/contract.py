@@ -23,7 +23,7 @@ class Bind(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the kernel enforces. May be changed once, when a standby sandbox is attached to a function."""
+    """What the kernel enforces. May be changed once, when a standby sandbox is attached to a function; CPU alone any time."""
 
     memory_mib: int
     #: CPU in thousandths of a core. AWS: one core at 1769 MB, in proportion.
@@ -86,6 +86,9 @@ class Sandbox(Protocol):
 
     async def start(self, argv: tuple[str, ...], environment: dict[str, str], cwd: str) -> None:
         """Runs the first process of a sandbox that was made without one."""
+
+    def limit_cpu(self, cpu_milli: int) -> None:
+        """Changes the CPU limit alone, within a moment and as often as wanted; does not wait. `process`: no effect."""
 
     def memory_peak_bytes(self) -> int:
         """Highest memory use so far as the kernel counted it; cheap enough for every call. 0 when the host cannot tell."""

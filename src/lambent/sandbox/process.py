@@ -72,6 +72,9 @@ class ProcessSandbox:
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (limits.fds, limits.fds))
 
+    def limit_cpu(self, cpu_milli: int) -> None:
+        """Plain processes have no CPU limit."""
+
     async def start(self, argv: tuple[str, ...], environment: dict[str, str], cwd: str) -> None:
         self._check_running()
         if not argv:

@@ -143,6 +143,7 @@ class Spawner:
             "create": self._create,
             "attach": self._attach,
             "start": self._start,
+            "limit_cpu": self._limit_cpu,
             "kill": self._kill,
             "discard": self._discard,
         }
@@ -286,6 +287,11 @@ class Spawner:
             raise Refused("the sandbox's first process has been started before")
         box.order_start(request["argv"], request["environment"], request["cwd"])
         box.pending = request["n"]
+
+    def _limit_cpu(self, request: Message) -> None:
+        box = self._boxes.get(request["id"])
+        if box is not None and box.ended is None and not box.reaped:
+            box.group.limit_cpu(request["cpu_milli"])
 
     def _kill(self, request: Message) -> None:
         box = self._boxes.get(request["id"])
