@@ -1,9 +1,11 @@
 """The JavaScript SDK's way into the cache, with a stand-in for npm: the tests reach no registry."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from lambent.clock import FixedClock
 from lambent.runtimes.contract import Family
@@ -59,6 +61,22 @@ def test_failure_is_a_state_with_its_reason_and_is_tried_again_later(tmp_path: P
         assert await sdk.wait("nodejs20.x") is SdkState.READY
 
     asyncio.run(body())
+
+
+def test_fetch_works_on_the_platforms_event_loop_and_makes_files_that_sandboxes_can_read(tmp_path: Path) -> None:
+    async def body() -> None:
+        sdk = Sdk(tmp_path / "cache", (), FixedClock(), npm=npm(tmp_path))
+        node = sdk.prepare()[Family.NODE]
+        sdk.want("nodejs20.x")
+        assert await sdk.wait("nodejs20.x") is SdkState.READY
+        assert (node / "node_modules" / "lambent-aws-sdk-v3").stat().st_mode & 0o777 == 0o755
+
+    before = os.umask(0o077)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(body())
+    finally:
+        os.umask(before)
 
 
 def test_npm_that_does_not_exist_is_a_failure(tmp_path: Path) -> None:

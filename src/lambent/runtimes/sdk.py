@@ -164,6 +164,11 @@ def npm_command(folders: Sequence[str]) -> list[str]:
 async def _run_npm(command: list[str], folder: Path) -> None:
     """`npm ci` by our lock file, without running any package's scripts. Raises `SdkMissing` with the end of its output."""
     process = await asyncio.create_subprocess_exec(
+        # Sandboxes read it as another user. The shell sets the mask because uvloop's subprocesses take no `umask`.
+        "/bin/sh",
+        "-c",
+        'umask 022 && exec "$@"',
+        "npm",
         *command,
         "ci",
         "--ignore-scripts",
@@ -175,8 +180,6 @@ async def _run_npm(command: list[str], folder: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
-        # Sandboxes read it as another user.
-        umask=0o022,
     )
     try:
         output, _ = await asyncio.wait_for(process.communicate(), _FETCH_SECONDS)
