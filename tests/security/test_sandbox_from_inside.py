@@ -273,6 +273,9 @@ X86 = os.uname().machine == "x86_64"
         ("reboot", 169 if X86 else 142, "0, 0, 0, None"),
         ("sethostname", 170 if X86 else 161, "b'x', 1"),
         ("syslog", 103 if X86 else 116, "3, None, 0"),
+        ("inotify_add_watch", 254 if X86 else 27, "0, b'/usr/bin', 0x20"),
+        ("sync", 162 if X86 else 81, ""),
+        ("syncfs", 306 if X86 else 267, "0"),
         ("personality without address randomisation", 135 if X86 else 92, "0x40000"),
     ],
 )
@@ -296,6 +299,12 @@ def test_threads_and_children_still_work(tmp_path: Path) -> None:
         "print(subprocess.check_output(['/bin/echo', 'child'], text=True))"
     )
     assert printed(tmp_path, code).split() == ["thread", "child"]
+
+
+def test_what_others_do_with_shared_files_cannot_be_watched(tmp_path: Path) -> None:
+    watch = "fcntl.fcntl(os.open('/usr/bin', os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_ACCESS)"
+    assert printed(tmp_path, f"{TRY}\nimport fcntl\nattempt(lambda: {watch})") == "EPERM"
+    assert printed(tmp_path, f"{TRY}\nimport fcntl\nattempt(lambda: fcntl.fcntl(1, fcntl.F_GETFD))") == "0"
 
 
 def test_user_cannot_be_changed(tmp_path: Path) -> None:

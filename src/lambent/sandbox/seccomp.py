@@ -99,6 +99,14 @@ DENIED: dict[str, tuple[str, dict[str, tuple[int | None, int | None]]]] = {
         "open files past the mount tree",
         {"open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264), "fanotify_init": (300, 262)},
     ),
+    "watches on files": (
+        "files of the host are mounted from their own inodes: a watch tells what the host and other functions do with them",
+        {"inotify_add_watch": (254, 27)},
+    ),
+    "writing back": (
+        "flushes the whole machine's disks; what a function may write lies in memory",
+        {"sync": (162, 81), "syncfs": (306, 267)},
+    ),
     "obsolete": (
         "no current program needs them",
         {
@@ -114,13 +122,14 @@ DENIED: dict[str, tuple[str, dict[str, tuple[int | None, int | None]]]] = {
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 #: Calls whose arguments decide: (x86_64, aarch64).
-_CLONE, _CLONE3, _UNSHARE, _SOCKET, _IOCTL, _PERSONALITY = (
+_CLONE, _CLONE3, _UNSHARE, _SOCKET, _IOCTL, _PERSONALITY, _FCNTL = (
     (56, 220),
     (435, 435),
     (272, 97),
     (41, 198),
     (16, 29),
     (135, 92),
+    (72, 25),
 )
 #: One past the newest call known here (file_setattr, Linux 6.17).
 _FIRST_UNKNOWN = 470
@@ -128,6 +137,7 @@ _NAMESPACE_FLAGS = 0x7E020080  # NEWUSER, NEWPID, NEWNET, NEWIPC, NEWUTS, NEWCGR
 _CLONE_NAMESPACE_FLAGS = 0x7E020000  # for clone, bit 0x80 belongs to the exit signal
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 1, 2, 10, 16, 0
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_F_NOTIFY = 0x402  # watches a folder, as inotify does
 #: The default persona and the one that asks which it is (personality(2)); others switch hardening off.
 _PERSONAS = (0, 0xFFFFFFFF)
 
@@ -157,6 +167,7 @@ def program(machine: str = os.uname().machine) -> bytes:
     out += _when(_UNSHARE[column], _refuse_bits(0, _NAMESPACE_FLAGS))
     out += _when(_SOCKET[column], _sockets())
     out += _when(_IOCTL[column], _refuse_values(1, (_TIOCSTI, _TIOCLINUX)))
+    out += _when(_FCNTL[column], _refuse_values(1, (_F_NOTIFY,)))
     out += _when(_PERSONALITY[column], _only_values(0, _PERSONAS))
     out.append(_op(_RETURN, _ALLOW))
     return b"".join(out)
