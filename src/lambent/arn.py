@@ -5,6 +5,7 @@ The pattern and the lengths are those of Lambda's service model (`FunctionName`,
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from lambent.errors import LambentError
@@ -34,6 +35,7 @@ class FunctionName(NamedTuple):
     region: str | None = None
 
 
+@lru_cache(maxsize=4096)
 def parse_function_name(text: str) -> FunctionName:
     """Reads a name, `name:qualifier`, a partial ARN or a full ARN. Raises `MalformedFunctionName`."""
     match = _FUNCTION.fullmatch(text)

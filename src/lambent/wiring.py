@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import platform
@@ -129,6 +130,9 @@ async def _run(settings: Settings, spawner: SpawnerProcess | None, on_ready: Cal
             starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             on_ready(await starting)
+            # What the start made stays for good: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
             await waiting
         waiting.cancel()
     return 0

@@ -13,10 +13,16 @@ from lambent.observe.function_log import FunctionLog
 from lambent.pool.environment import NoRoom, PooledEnvironment, StartFailed
 from lambent.pool.pool import Pool
 from lambent.runtimes.contract import Answer, AnswerKind
+from lambent.runtimes.faults import with_request_id
 
 logger = logging.getLogger("lambent.dispatch")
 
 THROTTLED_MESSAGE = "Rate Exceeded."
+
+#: The kernel is asked for the memory peak after a call of this length, and after shorter ones this often: a call of less than
+#: a millisecond cannot touch more than a few MB, and asking costs as much as the rest of its report.
+PEAK_CALL_MS = 1.0
+PEAK_SECONDS = 0.1
 
 
 class Dispatcher:
@@ -92,10 +98,15 @@ class Dispatcher:
         begun = self._clock.monotonic()
         deadline_ms = self._clock.now_ms() + version.timeout_s * 1000
         answer = await held.environment.invoke(invocation, deadline_ms)
-        duration_ms = (self._clock.monotonic() - begun) * 1000
+        ended = self._clock.monotonic()
+        duration_ms = (ended - begun) * 1000
         init_ms, held.init_ms = held.init_ms, None
-        peak_mb = held.environment.memory_peak_mib()
-        self._report(log, version, invocation, answer, duration_ms, init_ms, peak_mb)
+        if duration_ms >= PEAK_CALL_MS or ended - held.peak_read >= PEAK_SECONDS:
+            held.peak_mb, held.peak_read = held.environment.memory_peak_mib(), ended
+        self._report(log, version, invocation, answer, duration_ms, init_ms, held.peak_mb)
+        if answer.kind is AnswerKind.BAD_EVENT:
+            # Its payload is the guest's text about what is wrong with the event.
+            return Outcome(OutcomeKind.BAD_EVENT, message=answer.payload.decode("utf-8", "replace"))
         return Outcome(
             OUTCOME_OF[answer.kind],
             payload=answer.payload,
@@ -108,11 +119,12 @@ class Dispatcher:
     def _failed_start(self, version: FunctionVersion, invocation: Invocation, error: StartFailed) -> Outcome:
         """The init phase failed: the call that waited for it gets the error, with the log lines of a call."""
         log, failure = error.log, error.failure
+        answer = with_request_id(failure.answer, invocation.request_id)
         log.write(start_line(invocation.request_id, version.version))
-        self._report(log, version, invocation, failure.answer, failure.init_ms, None, 0)
+        self._report(log, version, invocation, answer, failure.init_ms, None, 0)
         return Outcome(
-            OUTCOME_OF[failure.answer.kind],
-            payload=failure.answer.payload,
+            OUTCOME_OF[answer.kind],
+            payload=answer.payload,
             executed_version=version.version,
             log_tail=log.tail() if invocation.tail else b"",
             duration_ms=failure.init_ms,

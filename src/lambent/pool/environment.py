@@ -9,7 +9,17 @@ from lambent.runtimes.contract import Environment, InitFailed
 class PooledEnvironment:
     """One started environment of one function version."""
 
-    __slots__ = ("environment", "expires", "idle_since", "init_ms", "log", "stream", "version")
+    __slots__ = (
+        "environment",
+        "expires",
+        "idle_since",
+        "init_ms",
+        "log",
+        "peak_mb",
+        "peak_read",
+        "stream",
+        "version",
+    )
 
     def __init__(
         self,
@@ -30,6 +40,9 @@ class PooledEnvironment:
         self.expires = expires
         #: Monotonic seconds.
         self.idle_since = 0.0
+        #: Highest memory use that was read, and when (monotonic seconds).
+        self.peak_mb = 0
+        self.peak_read = 0.0
 
 
 class NoRoom(LambentError):

@@ -210,6 +210,7 @@ class Pool:
             region=version.region,
             name=version.name,
             version=version.version,
+            runtime=version.runtime,
             arn=version.arn,
             handler=version.handler,
             memory_mb=version.memory_mb,

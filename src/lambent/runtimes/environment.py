@@ -18,6 +18,7 @@ from lambent.runtimes.contract import (
     Started,
 )
 from lambent.runtimes.frames import Frame, FrameError, FrameReader, Kind
+from lambent.runtimes.waiting import Waiter
 from lambent.runtimes.watch import Endpoint, OutputWatch
 from lambent.sandbox.contract import Exit, Sandbox, SandboxError
 
@@ -74,8 +75,12 @@ class FrameEnvironment(asyncio.Protocol):
         self._reader = FrameReader(payload_max + faults.RESULT_SLACK)
         self._phase = Phase.LAUNCHING
         #: Resolves the running phase or call: an Answer, or None for "went well" (HELLO, STARTED).
-        self._waiter: asyncio.Future[Answer | None] | None = None
+        self._waiter: Waiter[Answer | None] | None = None
+        #: One timer serves call after call: it is set for the first deadline and looks then what the present one is.
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._limit_ms = 0
+        self._send = sandbox.channel.send
         self._request_id = ""
         self._timeout_ms = 0
         self._transport: asyncio.Transport | None = None
@@ -141,7 +146,7 @@ class FrameEnvironment(asyncio.Protocol):
         waiter = self._wait(deadline_ms - self._clock.now_ms())
         self._write(frames.encode(Kind.INVOKE, meta, invocation.payload))
         # A call's waiter is never resolved with None: see `_on_frame`.
-        return cast("asyncio.Future[Answer]", waiter)
+        return cast("Waiter[Answer]", waiter)
 
     def _refusal(self, invocation: Invocation) -> Awaitable[Answer]:
         """The answer when the process ended between the pool's look and the call."""
@@ -164,6 +169,8 @@ class FrameEnvironment(asyncio.Protocol):
         try:
             self._death_callbacks.clear()
             self._end()
+            if self._timer is not None:
+                self._timer.cancel()
             if self._transport is not None:
                 self._transport.abort()
             if self._endpoint is not None:
@@ -175,33 +182,55 @@ class FrameEnvironment(asyncio.Protocol):
 
     # --- waiting and resolving ---
 
-    def _wait(self, limit_ms: int) -> "asyncio.Future[Answer | None]":
-        waiter: asyncio.Future[Answer | None] = self._loop.create_future()
+    def _wait(self, limit_ms: int) -> Waiter[Answer | None]:
+        waiter: Waiter[Answer | None] = Waiter(self._loop)
         self._waiter = waiter
-        self._timer = self._loop.call_later(max(limit_ms, 0) / 1000, self._on_deadline, limit_ms)
+        self._limit_ms = limit_ms
+        self._deadline = deadline = self._loop.time() + max(limit_ms, 0) / 1000
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+        elif self._timer.when() > deadline:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._on_timer)
         return waiter
 
     def _settle(self, answer: Answer | None) -> None:
         """Resolves what is waited for; everything printed until now is logged first."""
         self._output.end_of_call()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(answer)
 
-    def _on_deadline(self, limit_ms: int) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        shown_ms = self._timeout_ms if self._phase is Phase.BUSY else limit_ms
+        if self._waiter is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            return
+        shown_ms = self._timeout_ms if self._phase is Phase.BUSY else self._limit_ms
         self._phase = Phase.DEAD
         self.alive = False
         self._sandbox.kill()
         self._settle(faults.timed_out(shown_ms, self._request_id))
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._channel_closed:
-            self._transport.write(data)
+        """Straight into the socket where it takes the whole: the guest wakes up now, not when this turn of the loop ends."""
+        transport = self._transport
+        if transport is None or self._channel_closed:
+            return
+        if not transport.get_write_buffer_size():
+            try:
+                sent = self._send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                # The guest is gone; how it ended comes by the other ways.
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport.write(data)
 
     # --- what the guest sends ---
 
@@ -209,50 +238,57 @@ class FrameEnvironment(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        answer: Answer | None = None
+        answered = False
         try:
             for frame in self._reader.feed(data):
-                self._on_frame(frame)
+                if frame.kind is Kind.LOG:
+                    self._on_log(frame)
+                elif answered:
+                    raise FrameError(f"the guest sent {frame.kind.name} after its answer")
+                elif self._phase is not Phase.DEAD:
+                    answer = self._on_frame(frame)
+                    answered = True
         except FrameError as error:
             self._on_broken(error)
+            return
+        if answered:
+            # Last: what waits for it goes on from here, and may send the next call.
+            self._settle(answer)
 
-    def _on_frame(self, frame: Frame) -> None:
+    def _on_frame(self, frame: Frame) -> Answer | None:
+        """What the frame answers; None for "went well". Raises `FrameError`."""
         kind = frame.kind
-        if self._phase is Phase.DEAD:
-            return
-        if kind is Kind.LOG:
-            self._on_log(frame)
-            return
         if self._phase is not EXPECTED[kind]:
             raise FrameError(f"the guest sent {kind.name} while it was {self._phase.value}")
         if kind is Kind.RESULT:
             self._phase = Phase.READY
             if frame.oversize:
-                self._settle(faults.too_large(frame.size, self._payload_max))
-            else:
-                self._settle(Answer(AnswerKind.RESULT, frame.payload))
-        elif kind is Kind.HELLO:
+                return faults.too_large(frame.size, self._payload_max)
+            return Answer(AnswerKind.RESULT, frame.payload)
+        if kind is Kind.HELLO:
             frames.hello(frame)
-            self._settle(None)
-        elif kind is Kind.STARTED:
+            return None
+        if kind is Kind.STARTED:
             self._phase = Phase.READY
-            self._settle(None)
-        elif kind is Kind.BAD_EVENT:
+            return None
+        if kind is Kind.BAD_EVENT:
             self._phase = Phase.READY
-            self._settle(Answer(AnswerKind.BAD_EVENT, frame.payload))
-        else:
-            self._on_error(frame)
+            return Answer(AnswerKind.BAD_EVENT, frame.payload)
+        return self._on_error(frame)
 
-    def _on_error(self, frame: Frame) -> None:
+    def _on_error(self, frame: Frame) -> Answer:
         meta = frames.failure(frame)
         if frame.kind is Kind.INIT_ERROR or meta.exiting:
             self.alive = False
         self._phase = Phase.READY if self.alive else Phase.DEAD
         if frame.oversize:
-            self._settle(faults.too_large(frame.size, self._payload_max))
-        else:
-            self._settle(Answer(AnswerKind.ERROR, frame.payload, meta.type))
+            return faults.too_large(frame.size, self._payload_max)
+        return Answer(AnswerKind.ERROR, frame.payload, meta.type)
 
     def _on_log(self, frame: Frame) -> None:
+        if self._phase is Phase.DEAD:
+            return
         if self._output.log is None:
             raise FrameError(f"the guest sent {frame.kind.name} while it was {self._phase.value}")
         self._output.drain()

@@ -1,8 +1,10 @@
 """What both kinds of environment share about their sandbox: its output becomes log events, its platform endpoint is served."""
 
 import asyncio
+import fcntl
 import os
 import socket
+import termios
 
 from lambent.httpd.limits import Limits
 from lambent.httpd.messages import Handler
@@ -16,6 +18,10 @@ _READ_BYTES = 65536
 _READS_MAX = 16
 #: What a standby interpreter said before it belonged to a function; kept for the error text when it does not come up.
 _EARLY_MAX = 4096
+
+
+#: An int of 0, as FIONREAD tells of an empty pipe.
+_NOTHING = bytes(4)
 
 
 class OutputWatch:
@@ -53,8 +59,11 @@ class OutputWatch:
 
     def drain(self) -> None:
         """Logs what has been printed so far, without waiting."""
+        # Most calls print nothing: asking for the number of bytes costs a fifth of a read that fails with an exception.
+        if not self._open or fcntl.ioctl(self._fd, termios.FIONREAD, _NOTHING) == _NOTHING:
+            return
         reads = 0
-        # A read that did not fill the buffer has emptied the pipe: the usual call costs one system call here.
+        # A read that did not fill the buffer has emptied the pipe.
         while self._open and reads < _READS_MAX and self._read() == _READ_BYTES:
             reads += 1
 

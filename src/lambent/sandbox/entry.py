@@ -50,6 +50,14 @@ class Plan(NamedTuple):
     seccomp: bytes
 
 
+def _yield_to_the_node() -> None:
+    """Batch scheduling, for everything in the sandbox: the same share of time, but waking up does not push aside what runs.
+
+    Else each frame that the node sends ends its own turn on a busy core (measured: 10 to 15 % of the node's time per call).
+    """
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def run(plan: Plan, control: socket.socket, channel: int, output: int) -> NoReturn:
     """Everything that happens in the child. `control` is a seqpacket socket to the spawner."""
     step = "start"
@@ -57,6 +65,7 @@ def run(plan: Plan, control: socket.socket, channel: int, output: int) -> NoRetu
         # With no handler, process 1 is deaf to every signal from inside its sandbox.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        _yield_to_the_node()
         os.setsid()
         sc.set_process_name("init", plan.command_line)  # the spawner's own holds paths of the host
         step = "enter the control group"
