@@ -228,14 +228,19 @@ def _checked(row: Setting, value: Any, origin: str) -> Any:
             number = None
         if number is None or not (row.minimum or 0) <= number <= (row.maximum or number):
             raise SettingsError(
-                f"{origin}: {row.name} must be a whole number from {row.minimum} to {row.maximum}, not {value!r}"
+                f"{_subject(row, origin)} must be a whole number from {row.minimum} to {row.maximum}, not {value!r}"
             )
         return number
     if not isinstance(value, str):
-        raise SettingsError(f"{origin}: {row.name} must be a text, not {value!r}")
+        raise SettingsError(f"{_subject(row, origin)} must be a text, not {value!r}")
     if row.choices and value not in row.choices:
-        raise SettingsError(f"{origin}: {row.name} must be one of {', '.join(row.choices)}, not {value!r}")
+        raise SettingsError(f"{_subject(row, origin)} must be one of {', '.join(row.choices)}, not {value!r}")
     return value
+
+
+def _subject(row: Setting, origin: str) -> str:
+    """What a message is about: a flag and a variable name the setting themselves, a file does not."""
+    return origin if origin in (row.flag, row.variable) else f"{origin}: {row.name}"
 
 
 def _boolean(row: Setting, value: Any, origin: str) -> bool:
@@ -244,4 +249,4 @@ def _boolean(row: Setting, value: Any, origin: str) -> bool:
     truth = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
     if isinstance(value, str) and value.lower() in truth:
         return truth[value.lower()]
-    raise SettingsError(f"{origin}: {row.name} must be true or false, not {value!r}")
+    raise SettingsError(f"{_subject(row, origin)} must be true or false, not {value!r}")

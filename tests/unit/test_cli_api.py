@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from lambent.cli.api import Api, ApiError, Unreachable
+from lambent.cli.api import Api, ApiError, Unreachable, function_path
 from lambent.cli.deploy import changes, variables
 from lambent.cli.endpoint import Endpoint
+from lambent.cli.functions import shown
 from lambent.cli.logs import since_ms
 
 
@@ -140,3 +141,21 @@ def test_variables_may_hold_equals_signs_and_be_empty() -> None:
 )
 def test_a_moment_is_a_span_before_now_or_an_iso_time(text: str, expected: int) -> None:
     assert since_ms(text, 1_000_000_000) == expected
+
+
+def test_any_text_makes_a_function_path_so_that_the_platform_can_refuse_the_name() -> None:
+    assert function_path("a b/c", "/code") == "/2015-03-31/functions/a%20b%2Fc/code"
+
+
+def test_show_names_inner_members_and_leaves_out_what_is_empty() -> None:
+    configuration = {
+        "Timeout": 3,
+        "Description": "",
+        "Architectures": ["x86_64"],
+        "Environment": {"Variables": {"WORD": "hi"}},
+    }
+    assert list(shown(configuration)) == [
+        ("Architectures", "x86_64"),
+        ("Environment.Variables.WORD", "hi"),
+        ("Timeout", "3"),
+    ]

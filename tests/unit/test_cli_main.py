@@ -32,10 +32,13 @@ def test_help_needs_neither_the_platform_nor_a_client_library() -> None:
     ("arguments", "status", "text"),
     [
         (("deplyo",), 2, "did you mean `lambent deploy`?"),
+        (("frobnicate",), 2, "lambent: there is no command 'frobnicate' (`lambent --help` shows how)\n"),
         (("--nonsense",), 2, "--nonsense"),
         (("invoke",), 2, "FUNCTION"),
         (("up", "--api-port", "many"), 2, "not a valid integer"),
-        (("up", "--api-port", "70000"), 1, "from 0 to 65535"),
+        (("up", "--api-port", "70000"), 1, "lambent: --api-port must be a whole number from 0 to 65535, not 70000\n"),
+        (("bind", "-f", "hello", "hello"), 2, "does not start with /"),
+        (("completion",), 2, "bash"),
         (("up", "--config", "/nowhere.toml"), 1, "cannot read the settings file"),
         (("deploy", "/nowhere"), 2, "does not exist"),
         (("completion", "tcsh"), 2, "tcsh"),
@@ -47,6 +50,14 @@ def test_mistakes_are_one_line_and_the_right_exit_code(arguments: tuple[str, ...
     assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [(), ("nats",)], ids=" ".join)
+def test_a_command_without_its_words_prints_its_help_and_nothing_else(arguments: tuple[str, ...]) -> None:
+    done = lambent(*arguments)
+    assert done.returncode == 2
+    assert done.stderr == lambent(*arguments, "--help").stdout
     assert done.stdout == ""
 
 

@@ -123,11 +123,16 @@ class Api:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Unreachable(
-                f"the connection to {self.endpoint.api_url} broke: {error or type(error).__name__}"
+                f"the connection to {self.endpoint.api_url} broke: {_reason(error)}; is the platform still running?"
             ) from error
         if reply.status >= 300:
             raise _refusal(reply)
         return reply
+
+
+def function_path(name: str, rest: str = "") -> str:
+    """The path of a function, or of something of it (`/code`); any text makes a path, and the platform says whether it is a name."""
+    return f"/2015-03-31/functions/{quote(name, safe='')}{rest}"
 
 
 def _items(fetch: Callable[..., dict[str, Any]], member: str) -> Iterator[dict[str, Any]]:
@@ -138,6 +143,11 @@ def _items(fetch: Callable[..., dict[str, Any]], member: str) -> Iterator[dict[s
         marker = page.get("NextMarker")
         if not marker:
             return
+
+
+def _reason(error: Exception) -> str:
+    """What broke, without the number that Python puts before it."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def _refusal(reply: Reply) -> ApiError:

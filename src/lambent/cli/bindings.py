@@ -11,9 +11,15 @@ from lambent.cli.output import Output
 function_option = click.option("-f", "--function", required=True, metavar="FUNCTION", help="Function to call.")
 
 
+def _route(ctx: click.Context, parameter: click.Parameter, path: str) -> str:
+    if not path.startswith("/"):
+        raise click.BadParameter(f"{path!r} does not start with /")
+    return path
+
+
 @click.command(short_help="Serve a function at an HTTP path.")
 @function_option
-@click.argument("path")
+@click.argument("path", callback=_route)
 @click.option("--method", metavar="METHOD", help="Only this HTTP method; every one unless given.")
 @click.option("--host", metavar="HOST", help="Only requests for this host name; every one unless given.")
 @platform_command

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from lambent.cli.api import Api, ApiError
+from lambent.cli.api import Api, ApiError, function_path
 from lambent.cli.endpoint import platform_command
 from lambent.cli.guess import guess, identifier
 from lambent.cli.output import Output
@@ -63,7 +63,7 @@ def deploy_package(api: Api, name: str, data: bytes, wanted: Mapping[str, Any]) 
     Runtime and handler that are not given are guessed from the package, for a new function only.
     """
     try:
-        current = api.function("GET", f"/2015-03-31/functions/{name}/configuration")
+        current = api.function("GET", function_path(name, "/configuration"))
     except ApiError as error:
         if error.code != "ResourceNotFoundException":
             raise
@@ -72,12 +72,12 @@ def deploy_package(api: Api, name: str, data: bytes, wanted: Mapping[str, Any]) 
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
     if current.get("CodeSha256") != digest:
         body = {"ZipFile": base64.b64encode(data).decode()}
-        current = api.function("PUT", f"/2015-03-31/functions/{name}/code", body)
+        current = api.function("PUT", function_path(name, "/code"), body)
         changed.append("code")
         current = _wait(api, name, current)
     differing = changes(current, wanted)
     if differing:
-        current = api.function("PUT", f"/2015-03-31/functions/{name}/configuration", differing)
+        current = api.function("PUT", function_path(name, "/configuration"), differing)
         changed += sorted(differing)
         current = _wait(api, name, current)
     return Deployment("updated" if changed else "unchanged", tuple(changed), current)
@@ -104,7 +104,7 @@ def _wait(api: Api, name: str, configuration: dict[str, Any]) -> dict[str, Any]:
         if time.monotonic() > deadline:
             raise NotActive(f"{name} is stored but still {configuration.get('State')} after {ACTIVE_SECONDS} s")
         time.sleep(0.05)
-        configuration = api.function("GET", f"/2015-03-31/functions/{name}/configuration")
+        configuration = api.function("GET", function_path(name, "/configuration"))
     if configuration.get("State") == "Failed" or configuration.get("LastUpdateStatus") == "Failed":
         reason = (
             configuration.get("StateReason") or configuration.get("LastUpdateStatusReason") or "no reason was given"

@@ -1,8 +1,11 @@
 """`lambent ls`, `show`, `rm`, `publish`: what is deployed."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import click
 
-from lambent.cli.api import Api
+from lambent.cli.api import Api, function_path
 from lambent.cli.endpoint import platform_command
 from lambent.cli.output import Output
 
@@ -47,18 +50,26 @@ def show(api: Api, output: Output, function: str, qualifier: str | None, as_json
     Example:
       lambent show hello-python
     """
-    found = api.function("GET", f"/2015-03-31/functions/{function}", Qualifier=qualifier)
+    found = api.function("GET", function_path(function), Qualifier=qualifier)
     if as_json:
         output.json(found)
         return
-    configuration = found["Configuration"]
+    rows = list(shown(found["Configuration"]))
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        output.line(f"{output.style(name.ljust(width), 'dim')}  {text}")
+
+
+def shown(configuration: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The members that say something, by name, as texts; those inside of others as `LoggingConfig.LogGroup`."""
     for name in sorted(configuration):
         value = configuration[name]
-        if name == "Environment":
-            for key, text in sorted(value.get("Variables", {}).items()):
-                output.line(f"{output.style('Environment'.ljust(18), 'dim')}{key}={text}")
-        elif value not in ("", None, [], {}):
-            output.line(f"{output.style(name.ljust(18), 'dim')}{value}")
+        if isinstance(value, dict):
+            yield from shown(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield from ((prefix + name, str(item)) for item in value)
+        elif value not in ("", None):
+            yield prefix + name, str(value)
 
 
 @click.command(short_help="Delete a function.")
@@ -72,7 +83,7 @@ def rm(api: Api, output: Output, functions: tuple[str, ...], as_json: bool) -> N
       lambent rm hello-python
     """
     for name in functions:
-        api.function("DELETE", f"/2015-03-31/functions/{name}")
+        api.function("DELETE", function_path(name))
         if as_json:
             output.json({"Deleted": name})
         else:
@@ -91,7 +102,7 @@ def publish(api: Api, output: Output, function: str, description: str | None, as
       lambent publish hello-python --description "first release"
     """
     body = {"Description": description} if description else {}
-    found = api.function("POST", f"/2015-03-31/functions/{function}/versions", body)
+    found = api.function("POST", function_path(function, "/versions"), body)
     if as_json:
         output.json(found)
     else:

@@ -4,11 +4,10 @@ import base64
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from lambent.cli.api import Api, Reply
+from lambent.cli.api import Api, Reply, function_path
 from lambent.cli.endpoint import platform_command
 from lambent.cli.output import Output
 from lambent.errors import LambentError
@@ -35,8 +34,7 @@ def call(api: Api, name: str, payload: bytes, *, kind: str = "RequestResponse", 
     headers = {"x-amz-invocation-type": kind}
     if kind == "RequestResponse":
         headers["x-amz-log-type"] = "Tail"
-    path = f"/2015-03-31/functions/{quote(name, safe='')}/invocations"
-    return api.call("lambda", "POST", path, payload, {"Qualifier": qualifier}, headers)
+    return api.call("lambda", "POST", function_path(name, "/invocations"), payload, {"Qualifier": qualifier}, headers)
 
 
 def log_tail(reply: Reply) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lambent.cli.api import Api, ApiError
+from lambent.cli.api import Api, ApiError, function_path
 from lambent.cli.endpoint import platform_command
 from lambent.cli.output import Output
 
@@ -64,7 +64,7 @@ def logs(api: Api, output: Output, function: str, follow: bool, since: str, patt
       lambent logs hello-python --since 10m
       lambent logs hello-python -f
     """
-    found = api.function("GET", f"/2015-03-31/functions/{function}/configuration")
+    found = api.function("GET", function_path(function, "/configuration"))
     group = found.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{found['FunctionName']}"
     start_ms = since_ms(since, time.time_ns() // 1_000_000)
     seen: dict[str, int] = {}

@@ -79,7 +79,7 @@ class Commands(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean `lambent {near[0]}`?" if near else "; `lambent --help` lists the commands"
+            hint = f"; did you mean `lambent {near[0]}`?" if near else ""
             raise click.UsageError(f"there is no command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
@@ -111,6 +111,10 @@ def run(words: list[str]) -> int:
         status = cli.main(args=words, prog_name="lambent", standalone_mode=False, obj=output)
     except click.exceptions.Abort:
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        # A command that needs more words and got none: the error's text is its help.
+        output.note(error.format_message())
+        return USAGE
     except click.UsageError as error:
         return _usage(error, output)
     except click.ClickException as error:
@@ -128,7 +132,8 @@ def run(words: list[str]) -> int:
 
 def _usage(error: click.UsageError, output: Output) -> int:
     where = error.ctx.command_path if error.ctx else "lambent"
-    output.error(f"{error.format_message()}  (`{where} --help` shows how)")
+    text = " ".join(error.format_message().split()).rstrip(".")
+    output.error(f"{text} (`{where} --help` shows how)")
     return USAGE
 
 

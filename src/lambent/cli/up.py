@@ -82,8 +82,8 @@ def summary(output: Output, ready: Any, seconds: float) -> None:
     for sentence in ready.weaker:
         output.warn(sentence)
     option = "" if ready.data_dir == settings.load({}, {}).data_dir else f" --data-dir {ready.data_dir}"
-    output.line(f"  next: lambent deploy examples/hello-python{option}")
-    output.line(f'        eval "$(lambent env{option})" && aws lambda list-functions')
+    output.line(f"  next: ./lambent deploy examples/hello-python{option}")
+    output.line(f'        eval "$(./lambent env{option})" && aws lambda list-functions')
     output.line("  Ctrl-C stops it.")
 
 
