@@ -14,6 +14,7 @@ from runtimes_fixtures import write_code
 
 NPM = """#!/bin/sh
 [ "$1" = ci ] || exit 9
+case "$*" in *"--cache $PWD/"*) ;; *) exit 7 ;; esac
 [ -f package-lock.json ] || exit 8
 mkdir -p node_modules/$(grep -o 'lambent-aws-sdk-v[23]' package.json)
 touch node_modules/.package-lock.json

@@ -47,6 +47,9 @@ def up(output: Output, /, config: Path | None, as_json: bool, **flags: Any) -> i
     if chosen.isolation == "process":
         warn_of_no_isolation(output)
     from lambent import wiring
+    from lambent.observe import platform_log
+
+    platform_log.set_up()
 
     def on_ready(ready: wiring.Ready) -> None:
         if as_json:

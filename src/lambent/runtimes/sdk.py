@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import importlib.metadata
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ from lambent.runtimes.contract import Family
 from lambent.runtimes.interpreters import executable, wheel_folder
 from lambent.runtimes.launch import sdk_v2
 
+_log = logging.getLogger("lambent.runtimes")
+
 GUESTS = Path(__file__).parent / "guest"
 #: boto3 and all it requires; pure Python, so one copy serves every interpreter.
 PYTHON_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "urllib3", "six")
@@ -29,6 +32,8 @@ _FETCH_SECONDS = 600
 _RETRY_SECONDS = 300.0
 #: The end of npm's output that explains a failure.
 _REASON_MAX = 400
+#: npm's cache for the one fetch, beside what it installs.
+_NPM_CACHE = ".npm-cache"
 
 
 class SdkMissing(LambentError):
@@ -128,8 +133,16 @@ class Sdk:
             # Replaces the empty folder that sandboxes have mounted the parent of: they see the SDK from here on.
             (staging / "node_modules").rename(_modules(self._node, name))
             self._reasons.pop(name, None)
+            _log.info("the AWS SDK for JavaScript %s is there", name)
         except (OSError, SdkMissing) as error:
             self._reasons[name] = str(error)
+            _log.warning(
+                "Node.js functions cannot import the AWS SDK for JavaScript %s: %s; tried again in %d minutes at the earliest, "
+                "--no-node-sdk leaves it out",
+                name,
+                error,
+                _RETRY_SECONDS // 60,
+            )
             self._retry_at[name] = self._clock.monotonic() + _RETRY_SECONDS
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -174,7 +187,12 @@ async def _run_npm(command: list[str], folder: Path) -> None:
         "--ignore-scripts",
         "--no-audit",
         "--no-fund",
+        "--no-update-notifier",
         "--loglevel=error",
+        # The platform may write below its data directory only, as root too; so npm's own files go there and then away.
+        "--cache",
+        str(folder / _NPM_CACHE),
+        "--logs-max=0",
         cwd=folder,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
