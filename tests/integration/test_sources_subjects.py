@@ -263,3 +263,31 @@ def test_a_result_larger_than_a_message_is_answered_with_an_error(tmp_path: Path
             assert (answer.headers or {})["Nats-Service-Error-Code"] == "413"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"PUB events.caf\xff answers 2\r\n{}\r\n",
+        b"PUB events.a answers\xff 2\r\n{}\r\n",
+        b"HPUB events.a answers 8 10\r\nNATS/1.0{}\r\n",
+        b"HPUB events.a answers 16 18\r\nNATS/1.0 \xff\xff\xff\r\n\r\n{}\r\n",
+        b"HPUB events.a answers 20 22\r\nNATS/1.0 200 \xff\xff\xff\r\n\r\n{}\r\n",
+        b"HPUB events.a answers 19 21\r\nNATS/1.0\r\n\xff: \xff\xff\r\n\r\n{}\r\n",
+    ],
+)
+def test_message_that_is_not_utf8_does_not_silence_the_subjects(tmp_path: Path, line: bytes) -> None:
+    async def main() -> None:
+        async with _stage(tmp_path) as stage:
+            await stage.bind("events.*")
+            assert stage.bus.server is not None
+            reader, writer = await asyncio.open_connection("127.0.0.1", stage.bus.server.port)
+            writer.write(b'CONNECT {"verbose":false,"pedantic":false,"headers":true}\r\n' + line + b"PING\r\n")
+            # The server has taken the line, and all subjects are served on one connection: what is asked now comes after it.
+            await reader.readuntil(b"PONG\r\n")
+            assert (await stage.client.request("events.b", b"{}", timeout=5)).data == b"hello"
+            assert (await stage.client.request("events.b", b"{}", timeout=5)).data == b"hello"
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(main())

@@ -27,7 +27,26 @@ _PENDING_BYTES_MAX = 64 * 1024 * 1024
 class _Client(Client):
     """nats-py closes for good after most errors that a server reports (a maximum, a changed credential). A platform that
     runs for months has to come back: everything but a permission error, which concerns one subject, means reconnect.
+
+    It also stops reading when it cannot decode a message, until its pings miss their answers half a minute later: so any
+    client could silence all bound subjects. Here such a message concerns nobody but its sender.
     """
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Any:
+        try:
+            return super()._build_message(sid, subject, reply, data, headers)
+        except UnicodeDecodeError:
+            _log.info("a message was dropped: its subject %r or reply subject is not UTF-8", subject[:100])
+            return None
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError):
+            _log.info("the headers of a message were left out: %r is no NATS header", (headers or b"")[:100])
+            return None
 
     async def _process_err(self, err_msg: str) -> None:
         text = err_msg.strip("'")
