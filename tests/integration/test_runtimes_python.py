@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lambent.clock import SystemClock
-from lambent.runtimes.contract import AnswerKind, Family, InitFailed, Runtime
+from lambent.runtimes.contract import AnswerKind, Family, InitFailed
 from lambent.runtimes.sdk import PYTHON_PACKAGES, Sdk
 from lambent.runtimes.table import RuntimeTable
 from lambent.settings import executable_folders
@@ -320,8 +320,7 @@ def test_boto3_is_there_and_readable_for_everyone(tmp_path: Path) -> None:
                 f"    return [boto3.__file__, [m.version(n) for n in {PYTHON_PACKAGES!r}]]\n"
             },
         )
-        runtime = Runtime(identifier="python3.11", family=Family.PYTHON, interpreter=python_runtime().interpreter)
-        async with Bench(runtime, code, "app.handler", made_with={"folders": folders}) as given:
+        async with Bench(python_runtime(), code, "app.handler", made_with={"folders": folders}) as given:
             found = json.loads((await given.call()).payload)
             assert found[0] == str(folders[Family.PYTHON] / "boto3" / "__init__.py")
             assert all(found[1])

@@ -100,11 +100,7 @@ def test_function_runs_as_another_user_in_var_task(family: str, tmp_path: Path) 
 
 
 def node_of_the_wheel() -> Runtime:
-    runtime = node_runtime()
-    prefix = str(Path(runtime.interpreter).parent.parent)
-    return Runtime(
-        identifier="nodejs24.x", family=runtime.family, interpreter=runtime.interpreter, prefix=prefix, version="24"
-    )
+    return node_runtime("nodejs24.x")
 
 
 @pytest.mark.parametrize("family", ["python", "node", "provided"])

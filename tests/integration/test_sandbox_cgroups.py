@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def second() -> Iterator[tuple[str, str]]:
     if not controllers:
         pytest.skip("the version 2 hierarchy has no controller")
     control = Path(f"{mounted.path}/cgroup.subtree_control")
-    with open(f"{tempfile.gettempdir()}/lambent-test-cgroup2.lock", "w") as lock:
+    with open(control) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the hierarchy is the machine's: one test at a time
         before = control.read_text().split()
         yield mounted.path, controllers[-1]

@@ -134,7 +134,8 @@ def _program(candidate: Path) -> Path | None:
     return path
 
 
-def _prefix_of(path: Path) -> str:
+def prefix_of(path: Path) -> str:
+    """What `Interpreter.prefix` is for a program at this path."""
     prefix = path.parent.parent
     return "" if prefix == Path("/") or prefix.is_relative_to("/usr") else str(prefix)
 
@@ -159,7 +160,7 @@ def _checked_python(candidate: Path, minor: int) -> Interpreter | None:
     )
     if not version.startswith(f"3.{minor}"):
         return None
-    return Interpreter(str(path), _prefix_of(path), version)
+    return Interpreter(str(path), prefix_of(path), version)
 
 
 def _checked_node(candidate: Path) -> Interpreter | None:
@@ -171,7 +172,7 @@ def _checked_node(candidate: Path) -> Interpreter | None:
     version = ".".join(numbers) if all(numbers) else _asked(path, "--version").removeprefix("v")
     if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+.*", version):
         return None
-    return Interpreter(str(path), _prefix_of(path), version)
+    return Interpreter(str(path), prefix_of(path), version)
 
 
 def _header_value(header: Path, pattern: str) -> str:
