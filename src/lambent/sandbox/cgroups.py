@@ -5,7 +5,7 @@ group in every hierarchy that it uses, and in it a group for each sandbox.
 
 /tmp of a sandbox is memory too (tmpfs), and the kernel charges it to the sandbox's group, while on AWS /tmp does not count
 as memory. So the hard limit is memory and /tmp together, and the group reports when its use crosses the memory limit;
-the spawner then asks `over_memory` whether what is not /tmp is too much, and kills. See docs/decisions/0002-own-sandbox.md.
+the spawner then asks `over_memory` whether what is not /tmp is too much, and kills. See docs/decisions/own-sandbox.md.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 The clone becomes process 1 of the sandbox and stays: it builds the sandbox around itself, gives up every right, starts the
 first process, reaps what becomes its child, and reports how the first process ended. A runtime as process 1 would not get
 signals with their default action (`kill -TERM $$`, abort) and would have to reap strangers' children; on AWS it is not
-process 1 either. The price is what this fork keeps to itself, see docs/decisions/0002-own-sandbox.md.
+process 1 either. The price is what this fork keeps to itself, see docs/decisions/own-sandbox.md.
 """
 
 import array
