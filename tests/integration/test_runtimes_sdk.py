@@ -31,12 +31,15 @@ def test_sdk_appears_in_the_folder_that_is_mounted_already(tmp_path: Path, ident
         sdk = Sdk(tmp_path / "cache", (), FixedClock(), npm=npm(tmp_path))
         node = sdk.prepare()[Family.NODE]
         mounted = (node / inside).parent
+        # ES modules find the SDK through a mount of this very folder.
+        identity = (node / inside).stat().st_ino
         assert list((node / inside).iterdir()) == []
         sdk.want(identifier)
         assert sdk.state(identifier) is SdkState.FETCHING
         assert await sdk.wait(identifier) is SdkState.READY
         version = "v3" if identifier == "nodejs20.x" else "v2"
         assert (mounted / "node_modules" / f"lambent-aws-sdk-{version}").is_dir()
+        assert (node / inside).stat().st_ino == identity
         assert sdk.note(identifier) == f"AWS SDK {version}"
         assert not list((tmp_path / "cache").glob(".*"))
         again = Sdk(tmp_path / "cache", (), FixedClock(), npm=["false"])
@@ -78,6 +81,19 @@ def test_fetch_works_on_the_platforms_event_loop_and_makes_files_that_sandboxes_
             runner.run(body())
     finally:
         os.umask(before)
+
+
+def test_what_an_interrupted_fetch_left_is_replaced(tmp_path: Path) -> None:
+    async def body() -> None:
+        sdk = Sdk(tmp_path / "cache", (), FixedClock(), npm=npm(tmp_path))
+        modules = sdk.prepare()[Family.NODE] / "node_modules"
+        write_code(modules, {"half": "", "lambent-aws-sdk-v3/old": ""})
+        sdk.want("nodejs20.x")
+        assert await sdk.wait("nodejs20.x") is SdkState.READY
+        assert sorted(path.name for path in modules.iterdir()) == [".package-lock.json", "lambent-aws-sdk-v3"]
+        assert list((modules / "lambent-aws-sdk-v3").iterdir()) == []
+
+    asyncio.run(body())
 
 
 def test_npm_that_does_not_exist_is_a_failure(tmp_path: Path) -> None:

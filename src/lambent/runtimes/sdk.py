@@ -32,6 +32,8 @@ _FETCH_SECONDS = 600
 _RETRY_SECONDS = 300.0
 #: The end of npm's output that explains a failure.
 _REASON_MAX = 400
+#: npm's list of what it installed. Moved last, so it says that the rest is there.
+_COMPLETE = ".package-lock.json"
 #: npm's cache for the one fetch, beside what it installs.
 _NPM_CACHE = ".npm-cache"
 
@@ -130,8 +132,7 @@ class Sdk:
             shutil.rmtree(staging, ignore_errors=True)
             shutil.copytree(GUESTS / "node" / "sdk" / name, staging)
             await _run_npm(command, staging)
-            # Replaces the empty folder that sandboxes have mounted the parent of: they see the SDK from here on.
-            (staging / "node_modules").rename(_modules(self._node, name))
+            _move_entries(staging / "node_modules", _modules(self._node, name))
             self._reasons.pop(name, None)
             _log.info("the AWS SDK for JavaScript %s is there", name)
         except (OSError, SdkMissing) as error:
@@ -157,8 +158,18 @@ def _modules(node: Path, name: str) -> Path:
 
 
 def _is_there(modules: Path) -> bool:
-    # npm writes it last.
-    return (modules / ".package-lock.json").exists()
+    return (modules / _COMPLETE).exists()
+
+
+def _move_entries(source: Path, target: Path) -> None:
+    """Fills the folder that sandboxes have mounted: another one in its place would stay invisible to those that run."""
+    for left in target.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    for entry in sorted(source.iterdir(), key=lambda entry: entry.name == _COMPLETE):
+        entry.rename(target / entry.name)
 
 
 def npm_command(folders: Sequence[str]) -> list[str]:
