@@ -310,12 +310,19 @@ def test_message_without_its_descriptors_or_past_the_bound_is_an_error() -> None
         messages.encode({"x": "y" * messages.MESSAGE_MAX})
 
 
-def test_missing_controllers_become_sentences_with_a_remedy() -> None:
-    found = rights.isolation(True, "none", ("memory: why", "cpu: why", "pids: why"))
+def test_missing_controllers_become_one_sentence_and_one_remedy() -> None:
+    why = "Permission denied (/sys/fs/cgroup/x)"
+    found = rights.isolation(True, "none", (f"memory: {why}", f"cpu: {why}", f"pids: {why}"))
     weaker = found["weaker"]
     assert isinstance(weaker, list)
-    assert len(weaker) == 4
-    assert all("Delegate=yes" in sentence for sentence in weaker[1:])
+    assert len(weaker) == 2
+    assert weaker[1].startswith("Memory limits are watched ten times a second")
+    for part in ("CPU time is not limited", "the number of processes is", "(control groups: Permission denied)."):
+        assert weaker[1].count(part) == 1
+    assert weaker[1].count("Delegate=yes") == 1
+    assert rights.isolation(False, "v1", ("cpu: why",))["weaker"] == [
+        "CPU time is not limited (control groups: why). Mount the control group hierarchies writable at /sys/fs/cgroup."
+    ]
     assert rights.isolation(False, "v2", ()) == {"mode": "root", "cgroups": "v2", "weaker": []}
     json.dumps(found)
 

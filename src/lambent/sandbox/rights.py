@@ -43,15 +43,24 @@ def isolation(rootless: bool, cgroups: str, missing: tuple[str, ...]) -> dict[st
     weaker: list[str] = []
     if rootless:
         weaker.append("All sandboxes run under your own user id; started as root, each would have one of its own.")
-    consequences = {
-        "memory": "Memory limits are watched ten times a second instead of enforced by the kernel",
-        "cpu": "CPU time is not limited",
-        "pids": "The number of processes is limited by a resource limit only",
-    }
-    for reason in missing:
-        controller, _, why = reason.partition(": ")
-        weaker.append(f"{consequences[controller]} ({why}). {_CGROUP_HINT if rootless else _ROOT_CGROUP_HINT}")
+    if missing:
+        weaker.append(f"{_without_cgroups(missing)} {_CGROUP_HINT if rootless else _ROOT_CGROUP_HINT}")
     return {"mode": "rootless" if rootless else "root", "cgroups": cgroups, "weaker": weaker}
+
+
+_CONSEQUENCES = {
+    "memory": "memory limits are watched ten times a second instead of enforced by the kernel",
+    "cpu": "CPU time is not limited",
+    "pids": "the number of processes is limited by a resource limit only",
+}
+
+
+def _without_cgroups(missing: tuple[str, ...]) -> str:
+    """One sentence for all controllers: they mostly fail together and for one reason, which stands before a path."""
+    pairs = [reason.partition(": ") for reason in missing]
+    what = "; ".join(_CONSEQUENCES[controller] for controller, _, _ in pairs)
+    why = "; ".join(dict.fromkeys(why.split(" (/")[0] for _, _, why in pairs))
+    return f"{what[0].upper()}{what[1:]} (control groups: {why})."
 
 
 _CGROUP_HINT = "`systemd-run --user --scope -p Delegate=yes lambent up` hands a control group over."
