@@ -1,14 +1,15 @@
 """The Python guest, as functions see it. Texts are those of awslambdaric 4.2.2."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lambent.clock import SystemClock
-from lambent.runtimes.contract import AnswerKind, Family, InitFailed
-from lambent.runtimes.sdk import PYTHON_PACKAGES, Sdk
+from lambent.runtimes.contract import AnswerKind, Family, InitFailed, Runtime
+from lambent.runtimes.sdk import GUESTS, PYTHON_PACKAGES, Sdk
 from lambent.runtimes.table import RuntimeTable
 from lambent.settings import executable_folders
 from runtimes_fixtures import REQUEST_ID, Bench, python_runtime, run, write_code
@@ -118,7 +119,8 @@ def test_exception_at_import_is_the_answer(tmp_path: Path) -> None:
     answer, _ = init_failure(tmp_path, {"app.py": "1 / 0\n"}, "app.handler")
     found = json.loads(answer.payload)
     assert (found["errorType"], found["errorMessage"]) == ("ZeroDivisionError", "division by zero")
-    assert not [entry for entry in found["stackTrace"] if "bootstrap.py" in entry]
+    assert [entry for entry in found["stackTrace"] if entry.startswith(f'  File "{tmp_path}/app.py", line 1')]
+    assert not [entry for entry in found["stackTrace"] if "bootstrap.py" in entry or "lambent_guest.py" in entry]
 
 
 @pytest.mark.parametrize("handler", ["pkg/sub/mod.run", "pkg.sub.mod.run"])
@@ -279,11 +281,41 @@ def test_empty_event_is_an_empty_object(tmp_path: Path) -> None:
     assert result_of(tmp_path, "def handler(event, context): return event\n", b"") == {}
 
 
-@pytest.mark.parametrize("minor", range(8, 15))
-def test_guest_runs_on_every_python(tmp_path: Path, minor: int) -> None:
+def test_process_that_starts_again_finds_the_guest_without_its_folder_on_the_path(tmp_path: Path) -> None:
+    code = "import sys\ndef handler(event, context): return sys.flags.dev_mode\n"
+    variables = {"PYTHONDEVMODE": "1", "PYTHONSAFEPATH": "1", "PYTHONPATH": "/nowhere"}
+    assert result_of(tmp_path, code, variables=variables) is True
+
+
+def python_row(minor: int) -> Runtime:
     row = next(row for row in RuntimeTable(executable_folders()).rows() if row.identifier == f"python3.{minor}")
     if row.unavailable:
         pytest.skip(row.unavailable)
+    return row
+
+
+@pytest.mark.parametrize("minor", range(8, 15))
+def test_init_phase_imports_nothing_but_the_functions_code(tmp_path: Path, minor: int) -> None:
+    """Everything else was imported while the environment stood by."""
+    row = python_row(minor)
+    before = "import sys, os; sys.path.insert(0, os.environ['GUEST']); import lambent_guest; print(*sys.modules)"
+    environment = {"GUEST": str(GUESTS / "python"), "LANG": "en_US.UTF-8", "LC_CTYPE": "C.UTF-8"}
+    printed = subprocess.run(
+        [row.interpreter, "-u", "-S", "-B", "-c", before], env=environment, capture_output=True, text=True, check=True
+    )
+
+    async def body() -> None:
+        code = write_code(tmp_path, {"app.py": "import sys\ndef handler(event, context): return list(sys.modules)\n"})
+        async with Bench(row, code, "app.handler") as given:
+            imported = json.loads((await given.call()).payload)
+            assert set(imported) - set(printed.stdout.split()) == {"app"}
+
+    run(body)
+
+
+@pytest.mark.parametrize("minor", range(8, 15))
+def test_guest_runs_on_every_python(tmp_path: Path, minor: int) -> None:
+    row = python_row(minor)
 
     async def body() -> None:
         code = write_code(
