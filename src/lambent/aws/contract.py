@@ -54,3 +54,38 @@ class Service:
     def __init__(self, model: str, operations: Mapping[str, Operation]) -> None:
         self.model = model
         self.operations = operations
+
+
+#: The AWS error that an expected failure of a service's domain is, or None when it is none of that operation's.
+FaultOf = Callable[[LambentError, str], AwsError | None]
+
+#: Rows (error class, AWS's code, HTTP status), the first that fits counts.
+Codes = tuple[tuple[type[LambentError], str, int], ...]
+
+
+def answering(operations: Mapping[str, Operation], fault_of: FaultOf) -> dict[str, Operation]:
+    """The operations with the expected failures of their domain in AWS's form; what `fault_of` does not know is raised as it is."""
+    return {name: _answering(operation, fault_of) for name, operation in operations.items()}
+
+
+def _answering(operation: Operation, fault_of: FaultOf) -> Operation:
+    async def answered(call: Call) -> Mapping[str, Any]:
+        try:
+            return await operation(call)
+        except AwsError:
+            raise
+        except LambentError as error:
+            fault = fault_of(error, call.operation)
+            if fault is None:
+                raise
+            raise fault from error
+
+    return answered
+
+
+def fault_in(codes: Codes, error: LambentError) -> AwsError | None:
+    """The row of the table that fits, with the error's own text."""
+    for kind, code, status in codes:
+        if isinstance(error, kind):
+            return AwsError(code, str(error), status)
+    return None

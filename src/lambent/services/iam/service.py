@@ -1,7 +1,7 @@
 """The IAM service: its operations in a table."""
 
-from lambent.aws.contract import Operation, Service
-from lambent.services.iam.faults import answering
+from lambent.aws.contract import Operation, Service, answering
+from lambent.services.iam.faults import fault_of
 from lambent.services.iam.operations import PolicyOperations, RoleOperations
 from lambent.services.iam.roles import Roles
 
@@ -32,4 +32,4 @@ class IamService:
             "DetachRolePolicy": self._policies.detach_role_policy,
             "ListAttachedRolePolicies": self._policies.list_attached_role_policies,
         }
-        return Service("iam", {name: answering(operation) for name, operation in operations.items()})
+        return Service("iam", answering(operations, fault_of))

@@ -1,11 +1,9 @@
 """Domain errors as AWS's codes, in one place. Codes and statuses are those of the operations in Lambda's service model."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from lambent.arn import MalformedFunctionName
-from lambent.aws.contract import AwsError, Call, Operation
+from lambent.aws.contract import AwsError, Codes, fault_in
 from lambent.errors import LambentError, NotReady
 from lambent.functions.code import CodeMissing
 from lambent.functions.package import PackageRefused, ZipTooLarge
@@ -83,25 +81,8 @@ class NotRunnable(LambentError):
     """The platform could not run the call."""
 
 
-def answering(operation: Operation) -> Operation:
-    """The operation with its expected failures in AWS's form."""
-
-    async def answered(call: Call) -> Mapping[str, Any]:
-        try:
-            return await operation(call)
-        except AwsError:
-            raise
-        except LambentError as error:
-            fault = fault_of(error, call.operation)
-            if fault is None:
-                raise
-            raise fault from error
-
-    return answered
-
-
 #: Errors whose own text is AWS's.
-_PLAIN: tuple[tuple[type[LambentError], str, int], ...] = (
+_PLAIN: Codes = (
     (FunctionNotFound, "ResourceNotFoundException", 404),
     (OtherRegion, "ResourceNotFoundException", 404),
     (FunctionExists, "ResourceConflictException", 409),
@@ -136,10 +117,10 @@ def fault_of(error: LambentError, operation: str) -> AwsError | None:
         return AwsError("AccessDeniedException", str(error), 403)
     if isinstance(error, (NotReady, NotRunnable, CodeMissing)):
         return AwsError("ServiceException", str(error), 500, Type="Service")
-    for kind, code, status in _PLAIN:
-        if isinstance(error, kind):
-            return AwsError(code, str(error), status, Type="User")
-    return None
+    fault = fault_in(_PLAIN, error)
+    if fault is not None:
+        fault.members["Type"] = "User"
+    return fault
 
 
 def _code_mismatch_text(error: CodeMismatch) -> str:

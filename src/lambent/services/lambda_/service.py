@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Callable
 
-from lambent.aws.contract import Operation, Service
+from lambent.aws.contract import Operation, Service, answering
 from lambent.clock import Clock
 from lambent.functions.store import FunctionStore
 from lambent.httpd.messages import Request, Response
@@ -11,7 +11,7 @@ from lambent.ids import Ids
 from lambent.runtimes.contract import Runtime
 from lambent.services.lambda_.account import Account
 from lambent.services.lambda_.code import PATH_PREFIX, CodeLinks
-from lambent.services.lambda_.faults import answering
+from lambent.services.lambda_.faults import fault_of
 from lambent.services.lambda_.functions import Functions, RoleTrusts
 from lambent.services.lambda_.invoke import Enqueue, Invocations, Run
 from lambent.services.lambda_.tags import Tags
@@ -75,4 +75,4 @@ class LambdaService:
             "ListTags": self._tags.list_tags,
             "GetAccountSettings": self._account.get_account_settings,
         }
-        return Service("lambda", {name: answering(operation) for name, operation in operations.items()})
+        return Service("lambda", answering(operations, fault_of))

@@ -1,10 +1,7 @@
 """Domain errors as the codes of this service's model."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from lambent.arn import MalformedFunctionName
-from lambent.aws.contract import AwsError, Call, Operation
+from lambent.aws.contract import AwsError, Codes, fault_in
 from lambent.errors import LambentError, NotReady
 from lambent.functions.store import FunctionNotFound
 from lambent.gateway.routes import BadBinding
@@ -20,7 +17,7 @@ class AlreadyBound(LambentError):
 
 
 #: (error, code, status). The codes are those of the model.
-FAULTS: tuple[tuple[type[LambentError], str, int], ...] = (
+FAULTS: Codes = (
     (BadBinding, "InvalidParameterValueException", 400),
     (InvalidSubject, "InvalidParameterValueException", 400),
     (ReservedSubject, "InvalidParameterValueException", 400),
@@ -33,18 +30,8 @@ FAULTS: tuple[tuple[type[LambentError], str, int], ...] = (
 )
 
 
-def answering(operation: Operation) -> Operation:
-    """The operation with its expected failures in AWS's form."""
-
-    async def answered(call: Call) -> Mapping[str, Any]:
-        try:
-            return await operation(call)
-        except AwsError:
-            raise
-        except LambentError as error:
-            for kind, code, status in FAULTS:
-                if isinstance(error, kind):
-                    raise AwsError(code, str(error), status, Type="User" if status < 500 else "Server") from error
-            raise
-
-    return answered
+def fault_of(error: LambentError, operation: str) -> AwsError | None:
+    fault = fault_in(FAULTS, error)
+    if fault is not None:
+        fault.members["Type"] = "User" if (fault.status or 500) < 500 else "Server"
+    return fault

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
-from lambent.aws.contract import Service
+from lambent.aws.contract import Service, answering
 from lambent.clock import Clock
 from lambent.gateway.routes import HttpBinding
 from lambent.runtimes.contract import Runtime
-from lambent.services.lambent_.faults import answering
+from lambent.services.lambent_.faults import fault_of
 from lambent.services.lambent_.functions import FunctionNames, Resolve
 from lambent.services.lambent_.http_bindings import HttpBindings
 from lambent.services.lambent_.nats_bindings import NatsBindings
@@ -35,4 +35,4 @@ def service(
         **NatsBindings(nats_bindings, functions, clock).operations(),
         **Platform(runtimes, status, counts).operations(),
     }
-    return Service("lambent", {name: answering(operation) for name, operation in operations.items()})
+    return Service("lambent", answering(operations, fault_of))

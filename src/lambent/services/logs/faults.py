@@ -1,9 +1,6 @@
 """Domain errors as CloudWatch Logs' codes, in one place. All are HTTP 400 or 503 (the service model's error shapes)."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from lambent.aws.contract import AwsError, Call, Operation
+from lambent.aws.contract import AwsError, Codes, fault_in
 from lambent.errors import LambentError, NotReady
 from lambent.observe.faults import (
     InvalidEvents,
@@ -35,7 +32,7 @@ class OtherPlace(LambentError):
         super().__init__("The specified log group does not exist.")
 
 
-_CODES: tuple[tuple[type[LambentError], str, int], ...] = (
+_CODES: Codes = (
     (LogGroupExists, "ResourceAlreadyExistsException", 400),
     (LogStreamExists, "ResourceAlreadyExistsException", 400),
     (LogGroupMissing, "ResourceNotFoundException", 400),
@@ -50,16 +47,5 @@ _CODES: tuple[tuple[type[LambentError], str, int], ...] = (
 )
 
 
-def answering(operation: Operation) -> Operation:
-    """The operation with its expected failures in AWS's form."""
-
-    async def answered(call: Call) -> Mapping[str, Any]:
-        try:
-            return await operation(call)
-        except LambentError as error:
-            for kind, code, status in _CODES:
-                if isinstance(error, kind):
-                    raise AwsError(code, str(error), status) from error
-            raise
-
-    return answered
+def fault_of(error: LambentError, operation: str) -> AwsError | None:
+    return fault_in(_CODES, error)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lambent.aws.contract import Call, Operation, Service
+from lambent.aws.contract import Call, Operation, Service, answering
 from lambent.clock import Clock
 from lambent.observe.logs import LogStore
 from lambent.services.logs.events import Events
-from lambent.services.logs.faults import answering
+from lambent.services.logs.faults import fault_of
 from lambent.services.logs.groups import Groups
 from lambent.services.logs.streams import LogStreams
 from lambent.services.logs.tags import Tags
@@ -44,7 +44,7 @@ class LogsService:
         }
         settled = {name: self._settled(operation) for name, operation in operations.items()}
         all_operations = {**settled, "PutLogEvents": self._events.put_log_events}
-        return Service("logs", {name: answering(operation) for name, operation in all_operations.items()})
+        return Service("logs", answering(all_operations, fault_of))
 
     def _settled(self, operation: Operation) -> Operation:
         """The operation, once the lines of calls that have ended are stored: they may be what makes its log group."""

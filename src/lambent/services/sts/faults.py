@@ -1,9 +1,6 @@
 """Domain errors as STS's codes, in one place."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from lambent.aws.contract import AwsError, Call, Operation
+from lambent.aws.contract import AwsError, Codes, fault_in
 from lambent.errors import LambentError, NotReady
 
 
@@ -18,23 +15,12 @@ class ParameterRefused(LambentError):
     """A parameter cannot be honoured, and ignoring it would give more than was asked for."""
 
 
-_CODES: tuple[tuple[type[LambentError], str, int], ...] = (
+_CODES: Codes = (
     (RoleRefused, "AccessDenied", 403),
     (ParameterRefused, "ValidationError", 400),
     (NotReady, "ServiceUnavailable", 503),
 )
 
 
-def answering(operation: Operation) -> Operation:
-    """The operation with its expected failures in AWS's form."""
-
-    async def answered(call: Call) -> Mapping[str, Any]:
-        try:
-            return await operation(call)
-        except LambentError as error:
-            for kind, code, status in _CODES:
-                if isinstance(error, kind):
-                    raise AwsError(code, str(error), status) from error
-            raise
-
-    return answered
+def fault_of(error: LambentError, operation: str) -> AwsError | None:
+    return fault_in(_CODES, error)

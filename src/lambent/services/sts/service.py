@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from lambent.access.contract import Authenticator
 from lambent.access.tokens import role_id
-from lambent.aws.contract import Call, Operation, Service
-from lambent.services.sts.faults import ParameterRefused, RoleRefused, answering
+from lambent.aws.contract import Call, Operation, Service, answering
+from lambent.services.sts.faults import ParameterRefused, RoleRefused, fault_of
 
 DURATION_DEFAULT_S = 3600
 #: What would narrow or mark the session: refused rather than ignored until policies are evaluated.
@@ -44,7 +44,7 @@ class StsService:
             "GetCallerIdentity": self.get_caller_identity,
             "AssumeRole": self.assume_role,
         }
-        return Service("sts", {name: answering(operation) for name, operation in operations.items()})
+        return Service("sts", answering(operations, fault_of))
 
     async def get_caller_identity(self, call: Call) -> Mapping[str, Any]:
         identity = call.identity
