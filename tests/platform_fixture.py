@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import leftovers
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 
@@ -118,6 +120,8 @@ def running_platform(tmp_path: Path, *flags: str, data_dir: Path | None = None) 
         platform = Platform(process, json.loads(line), Path(name))
         yield platform
         stop(process, Path(name))
+        left = leftovers.control_groups(f"lambent-lambent-{platform.account}") + leftovers.mounts([str(data_dir)])
+        assert not left, f"the platform left behind {left}:\n{platform.log()[-4000:]}"
     finally:
         if process.poll() is None:
             process.kill()

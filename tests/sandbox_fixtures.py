@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import leftovers
 from lambent.sandbox.client import SpawnedSandboxes, start_spawner
 from lambent.sandbox.contract import Bind, Exit, Limits, Sandbox, SandboxError, Sandboxes, SandboxSpec
 from lambent.sandbox.probe import probe
@@ -47,7 +48,8 @@ def needs_root() -> None:
 
 
 def instance() -> str:
-    return f"test-{os.getpid()}-{next(_numbers)}"
+    """Names the run, so that its end finds what it left in control groups."""
+    return f"test-{os.environ[leftovers.MARK]}-{os.getpid()}-{next(_numbers)}"
 
 
 def uid_base() -> int:

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from platform_fixture import bare_environment, lambent
 
@@ -29,7 +32,8 @@ def test_the_demo_shows_every_door_and_ends_cleanly(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "the demo leaves nothing behind"
 
 
-def test_the_demo_serves_until_interrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
+def test_the_demo_serves_until_interrupted(interrupt: Any, tmp_path: Path) -> None:
     environment = bare_environment() | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "lambent.cli", "demo"],
@@ -38,6 +42,8 @@ def test_the_demo_serves_until_interrupted(tmp_path: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A script's shell starts what it puts in the background with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupt),
     ) as process:
         assert process.stdout is not None
         printed = []

@@ -158,4 +158,7 @@ def _serve_until_interrupted(process: "subprocess.Popen[str]") -> int:
         status = process.wait()
     except KeyboardInterrupt:
         return 0
+    # 0: somebody stopped it. So does Ctrl-C where the shell made this process ignore it, as in the background of a script.
+    if status == 0:
+        return 0
     raise DemoFailed(f"the platform ended by itself with exit code {status}")
