@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from lambent.clock import Clock
 from lambent.httpd.limits import Limits
 from lambent.httpd.messages import Handler
@@ -17,13 +19,16 @@ from lambent.sandbox.contract import Sandbox, SandboxError, Sandboxes
 
 #: An interpreter is up within 50 ms; past this it never will be.
 HELLO_LIMIT_MS = 10_000
+#: Connections of one sandbox to the platform's API. AWS's clients keep 50 at most (JavaScript); each costs the node a
+#: descriptor and the memory of an unfinished request, of which one function must not take everybody's.
+ENDPOINT_CONNECTIONS_MAX = 64
 
 
 class EnvironmentFactory:
     """Implements `Environments`.
 
     `folders` holds, by family, the host folder that appears as /var/runtime (`sdk.py` makes them). `api` answers what
-    functions ask of the platform (AWS_ENDPOINT_URL) under `api_limits`; its requests carry the environment as their door.
+    functions ask of the platform (AWS_ENDPOINT_URL) under `api_limits` with fewer connections; its requests carry the environment as their door.
     """
 
     def __init__(
@@ -42,7 +47,7 @@ class EnvironmentFactory:
         self._ids = ids
         self._folders = folders
         self._api = api
-        self._api_limits = api_limits
+        self._endpoint_limits = msgspec.structs.replace(api_limits, connections_max=ENDPOINT_CONNECTIONS_MAX)
         self._payload_max = payload_max
 
     async def standby(self, runtime: Runtime) -> Environment:
@@ -72,4 +77,4 @@ class EnvironmentFactory:
         listener = sandbox.listeners.get(launch.ENDPOINT_PORT)
         if listener is None or self._api is None:
             return None
-        return Endpoint(loop, listener, self._api, self._api_limits, f"sandbox {sandbox.id}")
+        return Endpoint(loop, listener, self._api, self._endpoint_limits, f"sandbox {sandbox.id}")
