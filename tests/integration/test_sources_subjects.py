@@ -15,6 +15,7 @@ from bus_fixtures import bus_settings, running_bus
 from lambent.bus.bus import Bus
 from lambent.functions.store import FunctionNotFound
 from lambent.invocation import Outcome, OutcomeKind
+from lambent.sources import subjects
 from lambent.sources.bindings import SubjectBinding
 from lambent.sources.subjects import SubjectSource
 from lambent.state.contract import Table
@@ -289,5 +290,46 @@ def test_message_that_is_not_utf8_does_not_silence_the_subjects(tmp_path: Path, 
             assert (await stage.client.request("events.b", b"{}", timeout=5)).data == b"hello"
             writer.close()
             await writer.wait_closed()
+
+    asyncio.run(main())
+
+
+def test_event_larger_than_functions_take_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with _stage(tmp_path, payload_max=1024) as stage:
+            await stage.bind("events.a")
+            assert (await stage.client.request("events.a", b"1" * 1024, timeout=5)).data == b"hello"
+            # As text it becomes a JSON string, as binary base64: what the function would get is what counts.
+            for body in (b"1" * 1025, b"x" * 1023, b"\xff" * 1000):
+                answer = await stage.client.request("events.a", body, timeout=5)
+                assert answer.headers is not None
+                assert answer.headers["Nats-Service-Error-Code"] == "413"
+                assert answer.headers["Lambent-Error"] == "RequestTooLargeException"
+
+    asyncio.run(main())
+
+
+def test_messages_held_have_a_bound_in_bytes_over_all_bindings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subjects, "HELD_BYTES_MAX", 1000)
+    release = asyncio.Event()
+
+    async def respond(function: str, payload: bytes, context: dict[str, Any]) -> Outcome:
+        await release.wait()
+        return Outcome(OutcomeKind.RESULT, b'"hello"')
+
+    async def main() -> None:
+        async with _stage(tmp_path, respond) as stage:
+            for subject in ("events.a", "events.b"):
+                await stage.bind(subject)
+            body = b"1" * 400
+            held = [asyncio.create_task(stage.client.request("events.a", body, timeout=30)) for _ in range(2)]
+            await _until(lambda: stage.source._held.size == 800)
+            answer = await stage.client.request("events.b", body, timeout=5)
+            assert answer.headers is not None
+            assert answer.headers["Nats-Service-Error-Code"] == "429"
+            release.set()
+            assert [(await task).data for task in held] == [b"hello"] * 2
+            await _until(lambda: stage.source._held.size == 0)
+            assert (await stage.client.request("events.b", body, timeout=5)).data == b"hello"
 
     asyncio.run(main())

@@ -35,6 +35,11 @@ def too_large(size: int, size_max: int) -> Reply:
     return _failure(413, "RequestTooLargeException", f"the reply has {size} bytes; the NATS server takes {size_max}")
 
 
+def event_too_large(size: int, size_max: int) -> Reply:
+    """For a message that makes a larger event than functions take (AWS: 6 MB; binary grows by a third as base64)."""
+    return _failure(413, "RequestTooLargeException", f"the event has {size} bytes; functions take {size_max}")
+
+
 _CODES = {
     OutcomeKind.BAD_EVENT: (400, "InvalidRequestContentException"),
     OutcomeKind.THROTTLED: (429, "TooManyRequestsException"),

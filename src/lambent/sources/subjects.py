@@ -18,7 +18,7 @@ from lambent.invocation import Outcome, OutcomeKind
 from lambent.settings import Settings
 from lambent.sources.bindings import SubjectBinding
 from lambent.sources.event import function_input
-from lambent.sources.reply import Reply, internal, missing, reply, too_large
+from lambent.sources.reply import Reply, event_too_large, internal, missing, reply, too_large
 from lambent.state.contract import Table
 
 _log = logging.getLogger("lambent.sources")
@@ -28,6 +28,9 @@ Call = Callable[[str, str, bytes, str], Awaitable[Outcome]]
 
 #: Messages that wait beside those that run, as a multiple of `nats_in_flight`; past it they are answered as throttled.
 _WAITING_SHARE = 1
+#: Bytes of all messages that run or wait, of all bindings; past it they are answered as throttled. The number of messages
+#: alone is no bound: each may have several megabytes.
+HELD_BYTES_MAX = 256 * 1024 * 1024
 #: Room for the headers of a reply below the server's largest message.
 _HEADROOM_BYTES = 4096
 #: How long calls that run may take when a binding is removed while the platform goes on: any function ends before.
@@ -43,6 +46,7 @@ class SubjectSource:
         self._bindings = bindings
         self._call = call
         self._settings = settings
+        self._held = _Held()
         self._bound: dict[str, _Bound] = {}
         self._changed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
@@ -85,7 +89,7 @@ class SubjectSource:
             task.add_done_callback(self._leaving.discard)
         for key, binding in wanted.items():
             if key not in self._bound:
-                bound = _Bound(binding, self._connection, self._call, self._settings)
+                bound = _Bound(binding, self._connection, self._call, self._settings, self._held)
                 await bound.start()
                 self._bound[key] = bound
         # What was subscribed must have reached the server before a client that sees the binding uses it.
@@ -93,14 +97,27 @@ class SubjectSource:
             await self._connection.flush()
 
 
+class _Held:
+    """Bytes of the messages that run or wait, shared by all bindings."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
 class _Bound:
     """One binding that is subscribed."""
 
-    def __init__(self, binding: SubjectBinding, connection: Connection, call: Call, settings: Settings) -> None:
+    def __init__(
+        self, binding: SubjectBinding, connection: Connection, call: Call, settings: Settings, held: _Held
+    ) -> None:
         self.binding = binding
         self._connection = connection
         self._call = call
         self._in_flight_max = settings.nats_in_flight
+        self._event_max = settings.payload_max
+        self._held = held
         self._waiting: deque[Msg] = deque()
         self._runners: set[asyncio.Task[None]] = set()
         self._subscription: Subscription | None = None
@@ -124,13 +141,20 @@ class _Bound:
             )
         for runner in given_up:
             await end_task(runner)
+        self._held.size -= sum(len(message.data) for message in self._waiting)
+        self._waiting.clear()
 
     async def _receive(self, message: Msg) -> None:
-        if len(self._runners) < self._in_flight_max:
+        if self._held.size + len(message.data) > HELD_BYTES_MAX:
+            text = f"messages of more than {HELD_BYTES_MAX} bytes together are being handled"
+            await self._answer(message, reply(Outcome(OutcomeKind.THROTTLED, message=text)))
+        elif len(self._runners) < self._in_flight_max:
+            self._held.size += len(message.data)
             runner = asyncio.create_task(self._run(message))
             self._runners.add(runner)
             runner.add_done_callback(self._runners.discard)
         elif len(self._waiting) < self._in_flight_max * _WAITING_SHARE:
+            self._held.size += len(message.data)
             self._waiting.append(message)
         else:
             text = f"more than {self._in_flight_max} messages of {self.binding.subject} are being handled"
@@ -138,12 +162,20 @@ class _Bound:
 
     async def _run(self, message: Msg) -> None:
         """Handles this message, then those that wait."""
-        await self._handle(message)
-        while self._waiting:
-            await self._handle(self._waiting.popleft())
+        while True:
+            try:
+                await self._handle(message)
+            finally:
+                self._held.size -= len(message.data)
+            if not self._waiting:
+                return
+            message = self._waiting.popleft()
 
     async def _handle(self, message: Msg) -> None:
         given = function_input(message.subject, message.reply, message.headers, message.data)
+        if len(given.payload) > self._event_max:
+            await self._answer(message, event_too_large(len(given.payload), self._event_max))
+            return
         try:
             answer = reply(
                 await self._call(self.binding.account, self.binding.function, given.payload, given.client_context)
