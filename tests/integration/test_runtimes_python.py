@@ -9,7 +9,8 @@ import pytest
 
 from lambent.clock import SystemClock
 from lambent.runtimes.contract import AnswerKind, Family, InitFailed, Runtime
-from lambent.runtimes.sdk import GUESTS, PYTHON_PACKAGES, Sdk
+from lambent.runtimes.python_sdk import PACKAGES
+from lambent.runtimes.sdk import GUESTS, Sdk
 from lambent.runtimes.table import RuntimeTable
 from lambent.settings import executable_folders
 from runtimes_fixtures import REQUEST_ID, Bench, python_runtime, run, write_code
@@ -120,7 +121,7 @@ def test_exception_at_import_is_the_answer(tmp_path: Path) -> None:
     found = json.loads(answer.payload)
     assert (found["errorType"], found["errorMessage"]) == ("ZeroDivisionError", "division by zero")
     assert [entry for entry in found["stackTrace"] if entry.startswith(f'  File "{tmp_path}/app.py", line 1')]
-    assert not [entry for entry in found["stackTrace"] if "bootstrap.py" in entry or "lambent_guest.py" in entry]
+    assert not [entry for entry in found["stackTrace"] if "bootstrap.py" in entry or "_lambent_guest.py" in entry]
 
 
 @pytest.mark.parametrize("handler", ["pkg/sub/mod.run", "pkg.sub.mod.run"])
@@ -298,7 +299,7 @@ def python_row(minor: int) -> Runtime:
 def test_init_phase_imports_nothing_but_the_functions_code(tmp_path: Path, minor: int) -> None:
     """Everything else was imported while the environment stood by."""
     row = python_row(minor)
-    before = "import sys, os; sys.path.insert(0, os.environ['GUEST']); import lambent_guest; print(*sys.modules)"
+    before = "import sys, os; sys.path.insert(0, os.environ['GUEST']); import _lambent_guest; print(*sys.modules)"
     environment = {"GUEST": str(GUESTS / "python"), "LANG": "en_US.UTF-8", "LC_CTYPE": "C.UTF-8"}
     printed = subprocess.run(
         [row.interpreter, "-u", "-S", "-B", "-c", before], env=environment, capture_output=True, text=True, check=True
@@ -349,7 +350,7 @@ def test_boto3_is_there_and_readable_for_everyone(tmp_path: Path) -> None:
             tmp_path / "code",
             {
                 "app.py": "import importlib.metadata as m, boto3\ndef handler(event, context):\n"
-                f"    return [boto3.__file__, [m.version(n) for n in {PYTHON_PACKAGES!r}]]\n"
+                f"    return [boto3.__file__, [m.version(n) for n in {PACKAGES!r}]]\n"
             },
         )
         async with Bench(python_runtime(), code, "app.handler", made_with={"folders": folders}) as given:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+#: Of Python 3: what functions may ask for.
+PYTHON_MINORS = range(8, 15)
 _USUAL = ("/usr/bin", "/usr/local/bin")
 #: Where version managers keep one folder a version, under the home folder or absolute.
 _PYTHON_ROOTS = (

@@ -15,6 +15,7 @@ from lambent.invocation import Invocation
 from lambent.runtimes import faults
 from lambent.runtimes.contract import Answer, AnswerKind, FunctionStart, InitFailed, Runtime
 from lambent.runtimes.factory import EnvironmentFactory
+from lambent.runtimes.python_sdk import python_caches
 from lambent.runtimes.sdk import Sdk
 from lambent.runtimes.table import IDENTIFIERS, RuntimeTable, RuntimeUnavailable, UnknownRuntime
 from lambent.sandbox.process import ProcessSandboxes
@@ -85,7 +86,7 @@ def choose(table: RuntimeTable, name: str) -> Runtime:
 
 async def _run(runtime: Runtime, start: FunctionStart, event: bytes, log: Callable[[str], None], scratch: Path) -> Done:
     clock, ids = SystemClock(), Ids()
-    sdk = Sdk(scratch / "runtimes", executable_folders(), clock)
+    sdk = Sdk(scratch / "runtimes", executable_folders(), clock, python=python_caches(scratch / "runtimes"))
     sandboxes = ProcessSandboxes(str(scratch / "sandboxes"))
     factory = EnvironmentFactory(
         sandboxes,

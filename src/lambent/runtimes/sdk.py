@@ -1,32 +1,31 @@
 """The folders that appear as /var/runtime: our guests with AWS's SDKs beside them.
 
-Python's SDK (boto3 and what it needs) is linked once from the packages this program runs on. The JavaScript SDKs are fetched once
-from npm, in the background, when the first function that may want one is seen: a sandbox made before sees them as soon as they
-are there. A failure is a state that is shown, never an error of a function's start.
+Python's SDK (boto3 and what it needs) is linked from the packages this program runs on, see `python_sdk.py`. The JavaScript SDKs are
+fetched once from npm, in the background, when the first function that may want one is seen: a sandbox made before sees them as soon
+as they are there. A failure is a state that is shown, never an error of a function's start.
 """
 
 import asyncio
 import contextlib
 import hashlib
-import importlib.metadata
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
 from lambent.clock import Clock
 from lambent.errors import LambentError
 from lambent.runtimes.contract import Family
+from lambent.runtimes.folders import copy_files, digest_folder, make_once
 from lambent.runtimes.interpreters import executable, wheel_folder
 from lambent.runtimes.launch import sdk_v2
+from lambent.runtimes.python_sdk import BOTO3_MINOR, is_compiled, prepare_python
 
 _log = logging.getLogger("lambent.runtimes")
 
 GUESTS = Path(__file__).parent / "guest"
-#: boto3 and all it requires; pure Python, so one copy serves every interpreter.
-PYTHON_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "urllib3", "six")
 _FETCH_SECONDS = 600
 #: After a failure (no network, say) the next try waits.
 _RETRY_SECONDS = 300.0
@@ -51,11 +50,22 @@ class SdkState(Enum):
 
 class Sdk:
     """Owns a cache folder and the task that fetches into it. `prepare` first; what it gives goes to the environment
-    factory. `folders` is the search path; `npm` how to run npm, found unless given.
+    factory. `folders` is the search path; `npm` how to run npm, found unless given; `python` where
+    Python's folder may lie, the cache unless given.
     """
 
-    def __init__(self, cache: Path, folders: Sequence[str], clock: Clock, *, npm: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        folders: Sequence[str],
+        clock: Clock,
+        *,
+        npm: Sequence[str] = (),
+        python: Sequence[Path] = (),
+    ) -> None:
         self._cache = cache
+        self._python_caches = python or (cache,)
+        self._python: Path | None = None
         self._npm = list(npm)
         self._search = folders
         self._clock = clock
@@ -69,7 +79,8 @@ class Sdk:
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
             self._node = prepare_node(self._cache)
-            return {Family.PYTHON: prepare_python(self._cache), Family.NODE: self._node}
+            self._python = prepare_python(self._python_caches)
+            return {Family.PYTHON: self._python, Family.NODE: self._node}
         except OSError as error:
             raise SdkMissing(f"cannot make the runtime folders in {self._cache}: {error}") from error
 
@@ -95,6 +106,8 @@ class Sdk:
 
     def note(self, identifier: str) -> str:
         """For `lambent runtimes`; empty where there is nothing to say."""
+        if identifier.startswith("python3."):
+            return self._python_note(int(identifier.removeprefix("python3.")))
         if not identifier.startswith("nodejs"):
             return ""
         name = _name_of(identifier)
@@ -108,6 +121,11 @@ class Sdk:
                 return f"{sdk} could not be fetched: {self._reasons[name]}"
             case SdkState.ABSENT:
                 return f"{sdk} is fetched from npm when a function first uses this runtime"
+
+    def _python_note(self, minor: int) -> str:
+        if self._python is None or minor < BOTO3_MINOR or is_compiled(self._python, minor):
+            return ""
+        return "boto3 is not compiled for it yet (that is done in the background after a start): importing it takes a second"
 
     async def wait(self, identifier: str) -> SdkState:
         """Waits until a running fetch has ended."""
@@ -224,102 +242,16 @@ async def _run_npm(command: list[str], folder: Path) -> None:
         raise SdkMissing(f"npm ended with {process.returncode}: {text[-_REASON_MAX:]}")
 
 
-def prepare_python(cache: Path) -> Path:
-    """The Python guest with boto3 beside it. Where boto3 is not installed, the guest alone."""
-    distributions = _distributions()
-    digest = hashlib.sha256()
-    _digest_folder(digest, GUESTS / "python")
-    for name, distribution in distributions.items():
-        digest.update(f"{name}=={distribution.version}\n".encode())
-    target = cache / f"python-{digest.hexdigest()[:16]}"
-
-    def fill(folder: Path) -> None:
-        _copy_guest(GUESTS / "python", folder)
-        for distribution in distributions.values():
-            _link_distribution(distribution, folder)
-
-    _make_once(target, fill)
-    return target
-
-
 def prepare_node(cache: Path) -> Path:
     """The Node.js guest with empty folders where the SDKs appear later."""
     digest = hashlib.sha256()
-    _digest_folder(digest, GUESTS / "node")
+    digest_folder(digest, GUESTS / "node")
     target = cache / f"node-{digest.hexdigest()[:16]}"
 
     def fill(folder: Path) -> None:
-        _copy_guest(GUESTS / "node", folder)
+        copy_files(GUESTS / "node", folder)
         for name in ("v3", "v2"):
             _modules(folder, name).mkdir(parents=True)
 
-    _make_once(target, fill)
+    make_once(target, fill)
     return target
-
-
-def _distributions() -> dict[str, importlib.metadata.Distribution]:
-    found = {}
-    for name in PYTHON_PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.distribution(name)
-    return found
-
-
-def _digest_folder(digest: "hashlib._Hash", folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
-
-
-def _make_once(target: Path, fill: Callable[[Path], None]) -> None:
-    """Fills a folder beside it and renames it into place, so that it is there whole or not at all; other starts may race."""
-    if target.exists():
-        return
-    staging = target.with_name(f".{target.name}-{os.getpid()}")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(mode=0o755)
-    try:
-        fill(staging)
-        for folder in (staging, *(path for path in staging.rglob("*") if path.is_dir())):
-            folder.chmod(0o755)
-        try:
-            staging.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _copy_guest(source: Path, folder: Path) -> None:
-    for path in source.iterdir():
-        if path.is_file():
-            copy = folder / path.name
-            shutil.copy2(path, copy)
-            copy.chmod(0o644)
-
-
-def _link_distribution(distribution: importlib.metadata.Distribution, folder: Path) -> None:
-    """Its files, compiled ones too; commands (`../../bin`) are left out."""
-    for entry in distribution.files or ():
-        if ".." in entry.parts or entry.is_absolute():
-            continue
-        source = Path(str(distribution.locate_file(entry)))
-        target = folder / entry
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(source, target)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """A hard link costs no space; a copy where the cache is on another disk, or the file is not for everyone to read."""
-    try:
-        if source.stat().st_mode & 0o004:
-            os.link(source, target)
-            return
-    except FileNotFoundError:
-        # Listed by the package but removed since, such as a compiled file.
-        return
-    except OSError:
-        pass
-    shutil.copy2(source, target)
-    target.chmod(0o644)

@@ -6,20 +6,18 @@ from pathlib import Path
 
 from lambent.errors import LambentError
 from lambent.runtimes.contract import Family, Runtime
-from lambent.runtimes.interpreters import Interpreter, find_nodes, find_python
+from lambent.runtimes.interpreters import PYTHON_MINORS, Interpreter, find_nodes, find_python
 from lambent.runtimes.launch import node_major
+from lambent.runtimes.python_sdk import BOTO3_MINOR
 
-_PYTHON_MINORS = range(8, 15)
 _NODE_MAJORS = (10, 12, 14, 16, 18, 20, 22, 24)
 _PROVIDED = ("provided", "provided.al2", "provided.al2023")
 
 IDENTIFIERS: tuple[str, ...] = (
-    *(f"python3.{minor}" for minor in _PYTHON_MINORS),
+    *(f"python3.{minor}" for minor in PYTHON_MINORS),
     *(f"nodejs{major}.x" for major in _NODE_MAJORS),
     *_PROVIDED,
 )
-#: The oldest Python that the boto3 of today runs on.
-_BOTO3_MINOR = 10
 
 
 class UnknownRuntime(LambentError):
@@ -65,7 +63,8 @@ class RuntimeTable:
         rows = []
         for identifier in IDENTIFIERS:
             runtime = self._look_up(identifier)
-            note = "; ".join(part for part in (runtime.note, self._note(identifier)) if part)
+            notes = (runtime.note, "" if runtime.unavailable else self._note(identifier))
+            note = "; ".join(part for part in notes if part)
             rows.append(
                 Runtime(
                     identifier=runtime.identifier,
@@ -112,7 +111,7 @@ def python_row(minor: int, found: Interpreter | None) -> Runtime:
             unavailable=f"no Python 3.{minor} found on this machine; `pyenv install 3.{minor}`, "
             f"`uv python install 3.{minor}` or the package python3.{minor} provides it",
         )
-    note = f"boto3 needs Python 3.{_BOTO3_MINOR} or newer" if minor < _BOTO3_MINOR else ""
+    note = f"boto3 needs Python 3.{BOTO3_MINOR} or newer" if minor < BOTO3_MINOR else ""
     return Runtime(
         identifier=identifier,
         family=Family.PYTHON,

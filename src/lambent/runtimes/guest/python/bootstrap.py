@@ -7,7 +7,7 @@ import sys
 # PYTHONSAFEPATH keeps a program's own folder off the path.
 sys.path.insert(0, __file__.rpartition("/")[0])
 
-import lambent_guest
+import _lambent_guest
 
 if __name__ == "__main__":
-    lambent_guest.main()
+    _lambent_guest.main()
