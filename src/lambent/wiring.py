@@ -48,6 +48,8 @@ from lambent.pool.pool import Pool
 from lambent.pool.standby import Standby
 from lambent.runtimes.contract import Family, Runtime
 from lambent.runtimes.factory import EnvironmentFactory
+from lambent.runtimes.prepare import Compiler
+from lambent.runtimes.python_sdk import python_caches
 from lambent.runtimes.sdk import Sdk
 from lambent.runtimes.table import RuntimeTable
 from lambent.sandbox.client import SpawnerProcess, connect, launch_spawner
@@ -70,6 +72,8 @@ from lambent.state.jetstream import JetStreamState
 logger = logging.getLogger("lambent")
 
 ENDPOINT_FILE = "endpoint.json"
+#: In the data directory: what appears as /var/runtime and is not shared with other data directories.
+RUNTIMES_FOLDER = "runtimes"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -102,7 +106,9 @@ def serve_platform(settings: Settings, on_ready: Callable[[Ready], None]) -> int
     _check(settings)
     data_dir = Path(settings.data_dir)
     lock = claim_data_dir(data_dir)
+    compiler = Compiler(python_caches(data_dir / RUNTIMES_FOLDER))
     try:
+        compiler.start()
         spawner = None
         if settings.isolation == "sandbox":
             run_dir = data_dir / "sandboxes"
@@ -114,6 +120,7 @@ def serve_platform(settings: Settings, on_ready: Callable[[Ready], None]) -> int
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(settings, spawner, on_ready))
     finally:
+        compiler.stop()
         os.close(lock)
 
 
@@ -203,7 +210,8 @@ class _Node:
         )
         self._api = _LateHandler()
         folders = os.get_exec_path()
-        sdk = Sdk(self._data_dir / "runtimes", folders, clock)
+        own_cache = self._data_dir / RUNTIMES_FOLDER
+        sdk = Sdk(own_cache, folders, clock, python=python_caches(own_cache))
         guests = await asyncio.to_thread(sdk.prepare)
         self._stack.push_async_callback(sdk.stop)
         want_sdk = sdk.want if settings.node_sdk else lambda identifier: None
