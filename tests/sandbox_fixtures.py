@@ -47,6 +47,12 @@ def needs_root() -> None:
         pytest.skip("only root gives each sandbox a host user id and control groups of its own")
 
 
+def needs_memory_groups() -> None:
+    needs_sandboxes()
+    if probe().cgroups == "none":
+        pytest.skip("this host gives no control groups: memory that is shared or in anonymous files has no limit")
+
+
 def instance() -> str:
     """Names the run, so that its end finds what it left in control groups."""
     return f"test-{os.environ[leftovers.MARK]}-{os.getpid()}-{next(_numbers)}"

@@ -12,6 +12,7 @@ from sandbox_fixtures import (
     PYTHON,
     PYTHON_BINDS,
     ended,
+    needs_memory_groups,
     needs_root,
     printed,
     python_spec,
@@ -43,6 +44,7 @@ def test_child_that_allocates_past_the_limit_takes_the_sandbox_with_it(tmp_path:
 
 
 def test_memory_in_anonymous_files_counts(tmp_path: Path) -> None:
+    needs_memory_groups()
     code = "import os\nf = os.memfd_create('x')\nfor _ in range(100): os.write(f, bytes(1 << 20))" + HOLD
     exit, _ = run_in_sandbox(tmp_path, code, SMALL)
     assert exit == Exit(signal=9, out_of_memory=True)

@@ -49,7 +49,8 @@ def isolation(rootless: bool, cgroups: str, missing: tuple[str, ...]) -> dict[st
 
 
 _CONSEQUENCES = {
-    "memory": "memory limits are watched ten times a second instead of enforced by the kernel",
+    "memory": "memory limits are watched ten times a second instead of enforced by the kernel, and memory that processes share"
+    " or keep in anonymous files is not limited",
     "cpu": "CPU time is not limited",
     "pids": "the number of processes is limited by a resource limit only",
 }
