@@ -98,8 +98,11 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
-def serve_platform(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
+def serve_platform(
+    settings: Settings, on_ready: Callable[[Ready], None], on_stop: Callable[[], None] = lambda: None
+) -> int:
     """Runs the platform until SIGINT or SIGTERM; returns the exit status. Raises a `LambentError` when it cannot start.
+    `on_stop` is called when a running platform was told to stop and begins to.
 
     The spawner is started first, while this process still has its rights; then they are given up.
     """
@@ -118,13 +121,18 @@ def serve_platform(settings: Settings, on_ready: Callable[[Ready], None]) -> int
             if os.geteuid() == 0:
                 confine((str(data_dir),))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(settings, spawner, on_ready))
+            return runner.run(_run(settings, spawner, on_ready, on_stop))
     finally:
         compiler.stop()
         os.close(lock)
 
 
-async def _run(settings: Settings, spawner: SpawnerProcess | None, on_ready: Callable[[Ready], None]) -> int:
+async def _run(
+    settings: Settings,
+    spawner: SpawnerProcess | None,
+    on_ready: Callable[[Ready], None],
+    on_stop: Callable[[], None],
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -141,6 +149,7 @@ async def _run(settings: Settings, spawner: SpawnerProcess | None, on_ready: Cal
             gc.collect()
             gc.freeze()
             await waiting
+            on_stop()
         waiting.cancel()
     return 0
 

@@ -59,7 +59,11 @@ def up(output: Output, /, config: Path | None, as_json: bool, **flags: Any) -> i
         else:
             summary(output, ready, time.monotonic() - begun)
 
-    return wiring.serve_platform(chosen, on_ready)
+    def on_stop() -> None:
+        if not as_json:
+            output.note(f"stopping; calls that run have {chosen.shutdown_grace_seconds} s to finish")
+
+    return wiring.serve_platform(chosen, on_ready, on_stop)
 
 
 def warn_of_no_isolation(output: Output) -> None:
