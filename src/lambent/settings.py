@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sandbox_uid_base: int
     http_body_max: int
     api_body_max: int
+    bodies_max: int
     payload_max: int
     async_payload_max: int
     async_attempts: int
@@ -129,6 +130,13 @@ TABLE: tuple[Setting, ...] = (
         "Largest request body on the API port, bytes (a 50 MB zip as base64).",
         1024,
         1024 * MIB,
+    ),
+    Setting(
+        "bodies_max",
+        512 * MIB,
+        "Request bodies above 64 KiB that the API and HTTP ports hold at once, bytes; functions' own requests get a quarter more.",
+        MIB,
+        1024 * 1024 * MIB,
     ),
     Setting("payload_max", 6 * MIB, "Largest synchronous event and result, bytes (AWS: 6 MB).", 1024, 1024 * MIB),
     Setting("async_payload_max", MIB, "Largest asynchronous event, bytes (AWS: 1 MB).", 1024, 8 * MIB),

@@ -37,7 +37,7 @@ from lambent.functions.records import FunctionVersion
 from lambent.functions.store import FunctionStore
 from lambent.gateway.gateway import Gateway
 from lambent.gateway.routes import HttpBinding
-from lambent.httpd.limits import Limits
+from lambent.httpd.limits import BodyBudget, Limits
 from lambent.httpd.messages import Handler, Request, Response
 from lambent.httpd.server import listen, serve
 from lambent.ids import Ids
@@ -231,7 +231,8 @@ class _Node:
             ids=ids,
             folders=guests,
             api=self._api,
-            api_limits=_api_limits(settings),
+            # A budget of their own: what functions hold must not shut the ports for everybody else.
+            api_limits=_limits(settings, settings.api_body_max, BodyBudget(settings.bodies_max // 4)),
             payload_max=settings.payload_max,
         )
         self._standby = Standby(environments, lambda runtime: _standby_level(settings, runtime))
@@ -278,9 +279,12 @@ class _Node:
             port=self._ports["http"],
         )
         grace_seconds = settings.shutdown_grace_seconds
-        api_server = await serve(self._api, sock=api_socket, limits=_api_limits(settings))
+        bodies = BodyBudget(settings.bodies_max)
+        api_limits = _limits(settings, settings.api_body_max, bodies)
+        api_server = await serve(self._api, sock=api_socket, limits=api_limits)
         self._stack.push_async_callback(api_server.close, grace_seconds)
-        http_server = await serve(gateway.handle, sock=http_socket, limits=_http_limits(settings))
+        http_limits = _limits(settings, settings.http_body_max, bodies)
+        http_server = await serve(gateway.handle, sock=http_socket, limits=http_limits)
         self._stack.push_async_callback(http_server.close, grace_seconds)
         source = SubjectSource(self._bus.events, self._nats_bindings, caller.subject, settings)
         await source.start()
@@ -456,15 +460,9 @@ def _standby_level(settings: Settings, runtime: Runtime) -> int:
     }[runtime.family]
 
 
-def _api_limits(settings: Settings) -> Limits:
+def _limits(settings: Settings, body_max: int, budget: BodyBudget) -> Limits:
     return Limits(
-        header_max=settings.header_max, body_max=settings.api_body_max, connections_max=settings.connections_max
-    )
-
-
-def _http_limits(settings: Settings) -> Limits:
-    return Limits(
-        header_max=settings.header_max, body_max=settings.http_body_max, connections_max=settings.connections_max
+        header_max=settings.header_max, body_max=body_max, connections_max=settings.connections_max, budget=budget
     )
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from httpd_fixtures import LOOPS, Served, echo, serving
-from lambent.httpd.limits import Limits
+from lambent.httpd.limits import BodyBudget, Limits
 from lambent.httpd.messages import Request, Response
 
 GET = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"
@@ -232,3 +232,32 @@ def test_a_client_that_pipelines_without_end_is_held_back() -> None:
         goes_on.set()
 
     serving(handler, check)
+
+
+@both_loops
+def test_bodies_of_all_connections_together_are_bounded_and_give_back_what_they_took(loop: str) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 400000\r\n\r\n"
+
+    async def check(served: Served) -> None:
+        holders = [await served.connect() for _ in range(2)]
+        for holder in holders:
+            await holder.send(head + b"a" * 399_999)
+        refused = await served.connect()
+        answer = await refused.ask(head + b"a" * 399_999)
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+        # A small body needs no room.
+        assert (await served.ask(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc")).status == 200
+        # One ends its request, one goes away: both give back.
+        assert len((await holders[0].ask(b"a")).body) == 400_000
+        holders[1].close()
+        for _ in range(3):
+            again = await served.connect()
+            while (answer := await again.ask(head + b"a" * 400_000)).status == 503:
+                again = await served.connect()
+            assert answer.status == 200
+        assert budget.take(1_000_000 - 1)
+        budget.give_back(1_000_000 - 1)
+
+    budget = BodyBudget(1_000_000)
+    serving(echo, check, Limits(body_max=500_000, budget=budget), loop=loop)
+    assert budget.take(1_000_000)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.runtimes.output import EVENT_MARK, EVENT_MAX, OutputEvents
+from lambent.runtimes.output import EVENT_MARK, EVENT_MAX, EVENTS_MAX, OutputEvents
 
 
 def marked(text: str) -> bytes:
@@ -64,3 +64,10 @@ def test_line_without_end_is_not_held_past_the_bound() -> None:
     events = output.feed(b"y" * (EVENT_MAX + 10))
     assert [len(event) for event in events] == [EVENT_MAX]
     assert output.flush() == ["y" * 10]
+
+
+def test_a_flood_of_lines_keeps_every_line_in_a_bounded_number_of_events() -> None:
+    data = b"".join(b"%d\n" % number for number in range(5000))
+    events = OutputEvents().feed(data)
+    assert len(events) == EVENTS_MAX
+    assert "".join(events).encode() == data

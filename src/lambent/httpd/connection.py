@@ -76,6 +76,8 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._held = b""
         self.deadline = math.inf
+        if self._reader.charged and self._request is None:
+            self._reader.release()
         self._wake_stream()
         self._server.left(self)
 
@@ -159,6 +161,8 @@ class Connection(asyncio.Protocol):
         if self._ended or transport.is_closing():
             transport.close()
             return
+        if reader.charged and not reader.in_body:
+            reader.release()
         if reader.in_body:
             self.deadline = server.now + server.limits.body_seconds
             if reader.expects:
@@ -194,6 +198,7 @@ class Connection(asyncio.Protocol):
                 self._write(request, self._server.failed(request, mistake))
         self._request = None
         if self._transport is None:
+            self._reader.release()
             self._server.left(self)
             return
         if not self._keep_alive:
@@ -294,6 +299,7 @@ class Connection(asyncio.Protocol):
     def _linger(self, transport: asyncio.Transport) -> None:
         self._held = b""
         self._lingers = True
+        self._reader.drop()
         self.deadline = self._server.now + self._server.limits.linger_seconds
         if self._ended or self._server.closing:
             transport.close()

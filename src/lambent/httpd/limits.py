@@ -8,6 +8,32 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
+class BodyBudget:
+    """Bytes of request bodies that all connections of some listeners may hold together, unfinished ones included.
+
+    Bodies up to `BODY_FREE` are not counted: what they can hold is bounded by the number of connections.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self, bytes_max: int) -> None:
+        self._left = bytes_max
+
+    def take(self, size: int) -> bool:
+        """False when there is no room; nothing is taken then."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self._left += size
+
+
+#: Bodies of this size cost nothing but their connection.
+BODY_FREE = 64 * KIB
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one listener accepts. Sizes in bytes, times in seconds."""
 
@@ -21,6 +47,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_max: int = 6 * MIB
     #: Says the body limit of one request from (path, door) where paths differ; None: `body_max` for all.
     body_max_of: Callable[[str, object], int] | None = None
+    #: Bodies that are held at once, shared with other listeners: 503. None: no bound in common.
+    budget: BodyBudget | None = None
     #: Open connections: 503 and closed.
     connections_max: int = 10_000
     #: From the first byte of a request to the end of its head: 408.

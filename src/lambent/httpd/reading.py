@@ -9,7 +9,7 @@ from collections import deque
 import httptools
 import msgspec
 
-from lambent.httpd.limits import Limits
+from lambent.httpd.limits import BODY_FREE, Limits
 from lambent.httpd.messages import Headers, Request, Response
 
 #: How much is parsed at a time: bounds the requests that one read can hold (some 900 of the smallest).
@@ -56,6 +56,7 @@ class RequestReader:
         "_scheme",
         "_target",
         "_wire_bytes",
+        "charged",
         "expects",
         "in_body",
         "refusal",
@@ -74,6 +75,8 @@ class RequestReader:
         self.refusal: Response | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._piece_size = 0
+        #: Bytes that the bodies of this connection have taken from the budget and not given back.
+        self.charged = 0
         #: The parser is being told again of a head that has been read (see `_ignore_upgrade`).
         self._resumes = False
         self._request: Request | None = None
@@ -300,7 +303,31 @@ class RequestReader:
         if self._body_size > self._body_max:
             self._refuse_body()
             raise _Refused
+        if self._body_size > BODY_FREE:
+            self._charge(len(piece))
         self._body.append(piece)
+
+    def _charge(self, size: int) -> None:
+        budget = self._limits.budget
+        if budget is None:
+            return
+        if not budget.take(size):
+            self.refuse(503, "too many request bodies at once; try again")
+            raise _Refused
+        self.charged += size
+
+    def drop(self) -> None:
+        """Nothing more is read from this connection: what an unfinished body holds goes."""
+        self._body = []
+        self._request = None
+        self.requests.clear()
+        self.release()
+
+    def release(self) -> None:
+        """Gives back what the bodies took; called when none of them is held any more."""
+        if self.charged and self._limits.budget is not None:
+            self._limits.budget.give_back(self.charged)
+        self.charged = 0
 
     def on_message_complete(self) -> None:
         request = self._request

@@ -18,6 +18,7 @@ from lambent.runtimes.contract import (
     Started,
 )
 from lambent.runtimes.frames import Frame, FrameError, FrameReader, Kind
+from lambent.runtimes.output import EVENTS_MAX
 from lambent.runtimes.waiting import Waiter
 from lambent.runtimes.watch import Endpoint, OutputWatch
 from lambent.sandbox.contract import Exit, Sandbox, SandboxError
@@ -240,9 +241,13 @@ class FrameEnvironment(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         answer: Answer | None = None
         answered = False
+        logged = 0
         try:
             for frame in self._reader.feed(data):
                 if frame.kind is Kind.LOG:
+                    logged += 1
+                    if logged > EVENTS_MAX:
+                        raise FrameError("the guest floods its log")
                     self._on_log(frame)
                 elif answered:
                     raise FrameError(f"the guest sent {frame.kind.name} after its answer")

@@ -14,6 +14,11 @@ EVENT_MAX = 256 * 1024
 _MARKED_MAX = 1024 * 1024
 
 
+#: Events from one read. A function that prints more and shorter lines than that gets several of them in one event: every line
+#: is kept, and what a flood costs is bounded.
+EVENTS_MAX = 1000
+
+
 class OutputEvents:
     """Feed it bytes; it gives events, each with its line end where one was printed. Holds one line (EVENT_MAX) or one marked
     event at most.
@@ -70,7 +75,10 @@ class OutputEvents:
         if not data:
             return b""
         end = data.rfind(b"\n") + 1
-        for line in data[:end].splitlines(keepends=True) if b"\r" not in data else _newlines(data[:end]):
+        lines = data[:end].splitlines(keepends=True) if b"\r" not in data else _newlines(data[:end])
+        if len(lines) > EVENTS_MAX:
+            lines = _together(lines, -(-len(lines) // EVENTS_MAX))
+        for line in lines:
             _cut(line, events)
         rest = data[end:]
         if whole:
@@ -86,6 +94,10 @@ class OutputEvents:
 def _newlines(data: bytes) -> list[bytes]:
     """Split at \\n only: a carriage return inside a line is how runtimes keep several lines in one event."""
     return [line + b"\n" for line in data.split(b"\n")[:-1]]
+
+
+def _together(lines: list[bytes], count: int) -> list[bytes]:
+    return [b"".join(lines[start : start + count]) for start in range(0, len(lines), count)]
 
 
 def _cut(line: bytes, events: list[str]) -> None:

@@ -1,9 +1,11 @@
 """What both kinds of environment share about their sandbox: its output becomes log events, its platform endpoint is served."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import socket
+import sys
 import termios
 
 from lambent.httpd.limits import Limits
@@ -13,9 +15,10 @@ from lambent.runtimes.contract import FunctionLog
 from lambent.runtimes.output import OutputEvents
 from lambent.sandbox.contract import Sandbox
 
-_READ_BYTES = 65536
-#: A pipe holds 64 KiB, 1 MiB at most; so many reads empty what was in it, even if something goes on writing.
-_READS_MAX = 16
+#: What the output pipe holds and one turn of the loop reads: with the bound of events per read (`output.EVENTS_MAX`), what a
+#: function that floods its log can take of the loop at a time. Linux's own default is four times as much.
+_PIPE_BYTES = 16 * 1024
+_F_SETPIPE_SZ = 1031
 #: What a standby interpreter said before it belonged to a function; kept for the error text when it does not come up.
 _EARLY_MAX = 4096
 
@@ -34,15 +37,18 @@ class OutputWatch:
         self._open = True
         self.log: FunctionLog | None = None
         self.early = b""
+        # Refused where the user's pipes are at their limit already: then the pipe is smaller than this.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._fd, _F_SETPIPE_SZ, _PIPE_BYTES)
         loop.add_reader(self._fd, self._readable)
 
     def _readable(self) -> None:
-        self._read()
+        self._read(_PIPE_BYTES)
 
-    def _read(self) -> int:
+    def _read(self, bytes_max: int) -> int:
         """One read; 0 when there is nothing (left)."""
         try:
-            data = os.read(self._fd, _READ_BYTES)
+            data = os.read(self._fd, bytes_max)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
@@ -58,14 +64,13 @@ class OutputWatch:
         return len(data)
 
     def drain(self) -> None:
-        """Logs what has been printed so far, without waiting."""
+        """Logs what has been printed so far, without waiting, and nothing of what is printed meanwhile."""
         # Most calls print nothing: asking for the number of bytes costs a fifth of a read that fails with an exception.
-        if not self._open or fcntl.ioctl(self._fd, termios.FIONREAD, _NOTHING) == _NOTHING:
+        if not self._open or (told := fcntl.ioctl(self._fd, termios.FIONREAD, _NOTHING)) == _NOTHING:
             return
-        reads = 0
-        # A read that did not fill the buffer has emptied the pipe.
-        while self._open and reads < _READS_MAX and self._read() == _READ_BYTES:
-            reads += 1
+        waiting = int.from_bytes(told, sys.byteorder)
+        while self._open and waiting > 0 and (size := self._read(min(waiting, _PIPE_BYTES))):
+            waiting -= size
 
     def end_of_call(self) -> None:
         """Logs what has been printed so far, a last line without its end too."""
