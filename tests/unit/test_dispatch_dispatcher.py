@@ -70,6 +70,19 @@ def test_concurrent_calls_get_an_environment_each():
             "Status: error\tError Type: Runtime.ExitError\n",
         ),
         (
+            # A guest that breaks the frame protocol is killed; what the caller reads as errorType is in the lines too.
+            Answer(AnswerKind.EXIT, payload=b"{}", error_type="Runtime.Unknown", exit_text="signal: killed"),
+            r"RequestId: id-1 Error: Runtime exited with error: signal: killed\nRuntime\.Unknown\n",
+            "Status: error\tError Type: Runtime.Unknown\n",
+        ),
+        (
+            Answer(
+                AnswerKind.OUT_OF_MEMORY, payload=b"{}", error_type="Runtime.OutOfMemory", exit_text="signal: killed"
+            ),
+            r"RequestId: id-1 Error: Runtime exited with error: signal: killed\nRuntime\.ExitError\n",
+            "Status: error\tError Type: Runtime.OutOfMemory\n",
+        ),
+        (
             Answer(AnswerKind.OUT_OF_MEMORY, payload=b"{}", exit_text="signal: killed"),
             r"RequestId: id-1 Error: Runtime exited with error: signal: killed\nRuntime\.ExitError\n",
             "Status: error\tError Type: Runtime.OutOfMemory\n",

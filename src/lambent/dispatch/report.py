@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from lambent.invocation import OutcomeKind
 from lambent.runtimes.contract import Answer, AnswerKind
+from lambent.runtimes.faults import EXIT_ERROR, OUT_OF_MEMORY
 
 
 def start_line(request_id: str, version: str) -> str:
@@ -26,7 +27,9 @@ def failure_line(request_id: str, answer: Answer, timeout_s: float, now_ms: int)
         return f"{moment} {request_id} Task timed out after {timeout_s:.2f} seconds\n\n"
     if answer.kind in (AnswerKind.EXIT, AnswerKind.OUT_OF_MEMORY):
         how = f"Runtime exited with error: {answer.exit_text}" if answer.exit_text else NO_REASON
-        return f"RequestId: {request_id} Error: {how}\nRuntime.ExitError\n"
+        # The line of a call out of memory names the exit (contract 5); only REPORT says why.
+        name = (answer.error_type if answer.kind is AnswerKind.EXIT else "") or EXIT_ERROR
+        return f"RequestId: {request_id} Error: {how}\n{name}\n"
     return ""
 
 
@@ -50,9 +53,9 @@ def _status(answer: Answer) -> str:
     if answer.kind is AnswerKind.TIMEOUT:
         return "Status: timeout"
     if answer.kind is AnswerKind.EXIT:
-        return "Status: error\tError Type: Runtime.ExitError"
+        return f"Status: error\tError Type: {answer.error_type or EXIT_ERROR}"
     if answer.kind is AnswerKind.OUT_OF_MEMORY:
-        return "Status: error\tError Type: Runtime.OutOfMemory"
+        return f"Status: error\tError Type: {answer.error_type or OUT_OF_MEMORY}"
     return ""
 
 
