@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from nats.aio.msg import Msg
+
 from lambent import settings
 from lambent.bus import subjects
 from lambent.bus.bus import Bus
@@ -77,5 +79,22 @@ def test_a_taker_that_waits_gets_what_comes_later(tmp_path):
         (message,) = await waiting
         assert message.data == b"late"
         await message.ack()
+
+    play(tmp_path, scenario)
+
+
+def test_a_taker_that_is_cancelled_as_an_answer_comes_ends(tmp_path):
+    async def scenario(queue: WorkQueue) -> None:
+        async def take_for_ever() -> None:
+            while True:
+                await queue.take(1)
+
+        task = asyncio.create_task(take_for_ever())
+        while not queue._arrived._getters:
+            await asyncio.sleep(0)
+        queue._arrived.put_nowait(Msg(None, headers={"Status": "404"}))
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        assert task.cancelled()
 
     play(tmp_path, scenario)

@@ -95,7 +95,10 @@ class WorkQueue:
         taken: list[QueueMessage] = []
         while len(taken) < most:
             try:
-                message = await asyncio.wait_for(self._arrived.get(), wait_seconds)
+                # Not `wait_for`: on Python 3.11 it loses a cancellation that comes together with a message, and who takes
+                # in a loop would never end.
+                async with asyncio.timeout(wait_seconds):
+                    message = await self._arrived.get()
             except TimeoutError:
                 if not taken and not connection.connected:
                     raise BusUnavailable("the connection to NATS is lost") from None
