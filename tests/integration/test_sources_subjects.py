@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 
 from bus_fixtures import bus_settings, running_bus
@@ -292,6 +293,43 @@ def test_message_that_is_not_utf8_does_not_silence_the_subjects(tmp_path: Path, 
             await writer.wait_closed()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("reply", "watched"),
+    [
+        ("lambent.async.1.f", "lambent.>"),
+        ("$JS.API.STREAM.DELETE.KEPT", "$JS.API.STREAM.DELETE.*"),
+        ("$KV.lambent_functions.a", "$KV.>"),
+        ("a..b", "a.>"),
+    ],
+)
+def test_reply_to_a_reserved_subject_is_not_sent_and_the_function_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, reply: str, watched: str
+) -> None:
+    ran: list[str] = []
+    seen: list[tuple[str, bytes]] = []
+
+    async def respond(function: str, payload: bytes, context: dict[str, Any]) -> Outcome:
+        ran.append(context["custom"]["nats"]["reply"])
+        return Outcome(OutcomeKind.RESULT, b'"hello"')
+
+    async def look(message: Msg) -> None:
+        seen.append((message.subject, message.data))
+
+    async def main() -> None:
+        async with _stage(tmp_path, respond) as stage:
+            await stage.bind("events.a")
+            await stage.client.subscribe(watched, cb=look)
+            await stage.client.subscribe("reply-box", cb=look)
+            await stage.client.publish("events.a", b"{}", reply=reply)
+            await stage.client.publish("events.a", b"{}", reply="reply-box")
+            await _until(lambda: ("reply-box", b"hello") in seen)
+
+    asyncio.run(main())
+    assert ran == [reply, "reply-box"]
+    assert seen == [("reply-box", b"hello")]
+    assert f"got no reply: {reply!r}" in caplog.text
 
 
 def test_event_larger_than_functions_take_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,48 @@ def test_different_texts_are_different_tokens(one: str, other: str) -> None:
         assert (subjects.token(one) == subjects.token(other)) == (one == other)
 
 
+@pytest.mark.parametrize(
+    ("subject", "taken"),
+    [
+        ("reply-box", True),
+        ("replies.a.b", True),
+        ("_INBOX.abc.def", True),
+        ("_R_.abc.def", True),
+        ("_GR_.cluster.server._INBOX.abc", True),
+        ("_GR_.cluster.server.reply-box", True),
+        ("lambently.a", True),
+        # A star inside a token is a plain character.
+        ("a.b*", True),
+        ("$JS.API.STREAM.DELETE.KV_lambent_functions", False),
+        ("$JS.domain.API.STREAM.PURGE.X", False),
+        ("$JS.ACK.LAMBENT_ASYNC.c.1.2.3.4.5", False),
+        ("$KV.lambent_functions.a", False),
+        ("$O.lambent_code.M.a", False),
+        ("$SYS.REQ.SERVER.PING", False),
+        ("$MQTT.sub.a", False),
+        ("lambent.async.1.f", False),
+        ("lambent", False),
+        ("_GR_.cluster.server.$JS.API.STREAM.DELETE.X", False),
+        ("_GR_.cluster.server._GR_.cluster.server.$JS.API.STREAM.DELETE.X", False),
+        ("_GR_.cluster.server", False),
+        ("_INBOX", False),
+        ("_INBOX.*", False),
+        ("_INBOX.>", False),
+        ("*.API.STREAM.DELETE.X", False),
+        (">", False),
+        ("a.>", False),
+        ("a..b", False),
+        (".a", False),
+        ("a.", False),
+        ("", False),
+        ("a b", False),
+        ("a\tb.c", False),
+    ],
+)
+def test_reply_goes_to_inboxes_and_ordinary_subjects_only(subject: str, taken: bool) -> None:
+    assert subjects.takes_reply(subject) is taken
+
+
 def test_names_of_buckets_are_those_of_nats_tools() -> None:
     assert subjects.kv_stream("functions") == "KV_lambent_functions"
     assert subjects.kv_key("functions", "a.b") == "$KV.lambent_functions.a=2Eb"

@@ -43,6 +43,27 @@ def is_reserved(subject: str) -> bool:
     return first in _RESERVED_FIRST or first.startswith("$") or first in ("*", ">")
 
 
+#: First tokens of subjects that NATS itself makes for replies: inboxes, and replies through an imported service.
+_INBOXES = frozenset({"_INBOX", "_R_"})
+#: A reply that crosses clusters: `_GR_.<cluster>.<server>.<the reply subject that the client named>`.
+_ROUTED = "_GR_"
+_ROUTED_TOKENS = 3
+
+
+def takes_reply(subject: str) -> bool:
+    """Whether an answer may be published to a reply subject that an outsider named: a literal subject that is not reserved,
+    or an inbox. Else who may send to a bound subject could have us send to NATS's own API or to Lambent's subjects.
+    """
+    tokens = subject.split(".")
+    if any(not token or token in ("*", ">") or any(c <= " " or c == "\x7f" for c in token) for token in tokens):
+        return False
+    if tokens[0] == _ROUTED:
+        tokens = tokens[_ROUTED_TOKENS:]
+    if tokens and tokens[0] in _INBOXES:
+        return len(tokens) > 1
+    return bool(tokens) and not is_reserved(tokens[0])
+
+
 # Key-value buckets and object stores, in the form that NATS tools know (ADR-8, ADR-20 of the NATS architecture).
 
 

@@ -11,6 +11,7 @@ from nats.aio.subscription import Subscription
 
 from lambent.bus.connection import Connection
 from lambent.bus.faults import BusUnavailable, MessageTooLarge
+from lambent.bus.subjects import takes_reply
 from lambent.bus.tasks import end_task
 from lambent.errors import LambentError, NotReady
 from lambent.functions.store import FunctionNotFound
@@ -33,6 +34,8 @@ _WAITING_SHARE = 1
 HELD_BYTES_MAX = 256 * 1024 * 1024
 #: Room for the headers of a reply below the server's largest message.
 _HEADROOM_BYTES = 4096
+#: Of a reply subject that a client chose, in a log line.
+_SHOWN_CHARACTERS_MAX = 200
 #: How long calls that run may take when a binding is removed while the platform goes on: any function ends before.
 _UNBIND_DRAIN_S = 905.0
 _RETRY_S = 1.0
@@ -194,6 +197,10 @@ class _Bound:
         if not message.reply:
             if answer.headers:
                 _log.info("%s failed for a message on %s: %s", self.binding.function, message.subject, answer.headers)
+            return
+        if not takes_reply(message.reply):
+            shown = message.reply[:_SHOWN_CHARACTERS_MAX]
+            _log.warning("a message on %s got no reply: %r takes none", message.subject, shown)
             return
         size_max = self._connection.payload_bytes_max - _HEADROOM_BYTES
         if len(answer.body) > size_max:
