@@ -24,6 +24,7 @@ from lambent.arn import function_arn, parse_function_name
 from lambent.aws.endpoint import Endpoint
 from lambent.bus import subjects
 from lambent.bus.bus import Bus
+from lambent.bus.tasks import end_task
 from lambent.bus.work_queue import WorkQueue
 from lambent.clock import Clock, SystemClock
 from lambent.dispatch.admission import Admission
@@ -52,9 +53,9 @@ from lambent.runtimes.prepare import Compiler
 from lambent.runtimes.python_sdk import python_caches
 from lambent.runtimes.sdk import Sdk
 from lambent.runtimes.table import RuntimeTable
-from lambent.sandbox.client import SpawnerProcess, connect, launch_spawner
+from lambent.sandbox.client import SpawnedSandboxes, SpawnerProcess, connect, launch_spawner
 from lambent.sandbox.confine import confine
-from lambent.sandbox.contract import Sandboxes
+from lambent.sandbox.contract import SandboxError, Sandboxes
 from lambent.sandbox.process import ProcessSandboxes
 from lambent.services import lambent_
 from lambent.services.iam.roles import Roles
@@ -70,6 +71,9 @@ from lambent.sources.subjects import SubjectSource
 from lambent.state.jetstream import JetStreamState
 
 logger = logging.getLogger("lambent")
+
+#: Between two restarts of a spawner that keeps ending.
+SPAWNER_PAUSE_SECONDS = 1.0
 
 ENDPOINT_FILE = "endpoint.json"
 #: In the data directory: what appears as /var/runtime and is not shared with other data directories.
@@ -138,7 +142,8 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        starting = asyncio.create_task(_Node(settings, stack).start(spawner))
+        node = _Node(settings, stack, stop)
+        starting = asyncio.create_task(node.start(spawner))
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
@@ -151,7 +156,7 @@ async def _run(
             await waiting
             on_stop()
         waiting.cancel()
-    return 0
+    return 1 if node.failed else 0
 
 
 def _check(settings: Settings) -> None:
@@ -164,9 +169,12 @@ def _check(settings: Settings) -> None:
 class _Node:
     """One start of the platform, part by part from low to high; `stack` stops them in the opposite order."""
 
-    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+    def __init__(self, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> None:
         self._settings = settings
         self._stack = stack
+        self._stop = stop
+        #: The platform stops because it cannot go on; whoever supervises it should start it again.
+        self.failed = False
         self._data_dir = Path(settings.data_dir)
         self._clock = SystemClock()
         self._ids = Ids()
@@ -174,15 +182,37 @@ class _Node:
         self._installation = open_installation(self._data_dir, self._ids)
 
     async def start(self, spawner: SpawnerProcess | None) -> Ready:
-        self._sandboxes: Sandboxes = (
-            await connect(spawner) if spawner is not None else ProcessSandboxes(str(self._data_dir / "sandboxes"))
-        )
-        self._stack.push_async_callback(self._sandboxes.stop)
+        self._sandboxes = await self._start_sandboxes(spawner)
         await self._start_state()
         await self._start_calls()
         await self._start_queue()
         await self._open_doors()
         return self._ready()
+
+    async def _start_sandboxes(self, spawner: SpawnerProcess | None) -> Sandboxes:
+        if spawner is None:
+            processes = ProcessSandboxes(str(self._data_dir / "sandboxes"))
+            self._stack.push_async_callback(processes.stop)
+            return processes
+        sandboxes = await connect(spawner)
+        self._stack.push_async_callback(sandboxes.stop)
+        keeper = asyncio.create_task(self._keep_spawner(sandboxes), name="spawner keeper")
+        self._stack.push_async_callback(end_task, keeper)
+        return sandboxes
+
+    async def _keep_spawner(self, sandboxes: SpawnedSandboxes) -> None:
+        """Its sandboxes are gone with it; calls get new ones as soon as there is another."""
+        while True:
+            await asyncio.shield(sandboxes.died)
+            try:
+                await sandboxes.restart()
+            except SandboxError as error:
+                logger.error("%s", error)
+                self.failed = True
+                self._stop.set()
+                return
+            logger.error("the process that makes sandboxes had ended and was started again")
+            await asyncio.sleep(SPAWNER_PAUSE_SECONDS)
 
     async def _start_state(self) -> None:
         """The bus and everything that survives: tables, code packages, logs."""
