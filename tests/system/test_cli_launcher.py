@@ -114,6 +114,33 @@ def test_it_works_through_a_link_and_with_a_click_in_the_current_folder(checkout
     assert done.returncode == 0, done.stderr
 
 
+#: Stands in for what compiles the folder of Python functions; fails at the end.
+PREPARE = """
+import os, sys, time
+print("compiled for Python 3.99.1 (1 of 2)", flush=True)
+with open(os.path.join(sys.prefix, "prepared"), "a") as file:
+    file.write("once")
+time.sleep(1.5)
+print("not compiled for Python 3.98.1: it is broken")
+sys.exit(1)
+"""
+
+
+def test_set_up_compiles_for_functions_and_goes_on_when_that_fails(checkout: Checkout) -> None:
+    runtimes = checkout.folder / "src" / "lambent" / "runtimes"
+    runtimes.mkdir()
+    (runtimes / "__init__.py").write_text("")
+    (runtimes / "prepare.py").write_text(PREPARE)
+    status, out, err = checkout.run("ls")
+    assert status == 0, err
+    assert "package 1.0" in out
+    assert "compiling boto3 for the functions of every Python" in err
+    assert "s  compiled for Python 3.99.1 (1 of 2)" in err
+    status, out, err = checkout.run("ls")
+    assert (status, err) == (0, "")
+    assert (checkout.folder / ".venv" / "prepared").read_text() == "once"
+
+
 def test_a_changed_lock_file_updates_the_environment(checkout: Checkout) -> None:
     assert checkout.run("ls")[0] == 0
     checkout.lock("2.0")
