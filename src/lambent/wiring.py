@@ -121,7 +121,7 @@ def serve_platform(
             run_dir = data_dir / "sandboxes"
             run_dir.mkdir(mode=0o700, exist_ok=True)
             installation = open_installation(data_dir, Ids())
-            spawner = launch_spawner(str(run_dir), f"lambent-{installation.account}", settings.sandbox_uid_base)
+            spawner = launch_spawner(str(run_dir), installation.account, settings.sandbox_uid_base)
             if os.geteuid() == 0:
                 confine((str(data_dir),))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -536,7 +536,7 @@ def test_closing_lets_running_calls_end_and_no_other_begin(loop: str) -> None:
 
 
 @both_loops
-def test_closing_cancels_what_outlasts_the_grace(loop: str) -> None:
+def test_closing_cancels_what_outlasts_the_grace_and_answers_it(loop: str, caplog: pytest.LogCaptureFixture) -> None:
     began = asyncio.Event()
     cancelled = asyncio.Event()
 
@@ -555,10 +555,12 @@ def test_closing_cancels_what_outlasts_the_grace(loop: str) -> None:
         await began.wait()
         await served.server.close(0)
         assert cancelled.is_set()
+        assert (await client.read()).status == 503
         assert await client.closed()
         assert not served.server.connections
 
     serving(handler, check, loop=loop)
+    assert not caplog.records
 
 
 def test_two_servers_share_a_loop() -> None:

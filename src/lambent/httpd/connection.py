@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from lambent.httpd import heads
 from lambent.httpd.messages import Request, Response
-from lambent.httpd.reading import RequestReader
+from lambent.httpd.reading import RequestReader, refusal
 from lambent.httpd.steps import Steps
 
 if TYPE_CHECKING:
@@ -117,8 +117,14 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abandon(self) -> None:
-        """The grace is over."""
-        self._steps.cancel()
+        """The grace is over: what runs is cut off and answered so, a client that takes nothing is not waited for."""
+        self._keep_alive = False
+        if self._steps.cancel() and not self._write_paused:
+            return
+        if self._transport is not None:
+            self._transport.abort()
+
+    def cut(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
@@ -189,7 +195,10 @@ class Connection(asyncio.Protocol):
         if response is not None and not isinstance(response.body, bytes):
             self._steps.start(self._stream(request, response, response.body))
             return
-        if error is not None:
+        if isinstance(error, asyncio.CancelledError):
+            # Not a mistake: the server closes and the grace was too short for this request.
+            response = refusal(503, "the server is shutting down")
+        elif error is not None:
             response = self._server.failed(request, error)
         if response is not None and self._transport is not None:
             try:

@@ -98,6 +98,8 @@ class Server:
             connection.abandon()
         # What was cancelled ends within a few turns; a handler that swallows cancellation is not waited for.
         await self._emptied(1.0)
+        for connection in list(self.connections):
+            connection.cut()
         if self._ticker is not None:
             self._ticker.cancel()
 
