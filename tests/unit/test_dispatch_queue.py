@@ -6,6 +6,7 @@ import pytest
 
 from dispatch_fixtures import call, version
 from lambent.clock import FixedClock
+from lambent.dispatch import queue as queue_module
 from lambent.dispatch.queue import HEADER, AsyncQueue, NotQueued, QueuedCall
 from lambent.dispatch.retry import RetryRules
 from lambent.errors import LambentError, NotReady
@@ -136,3 +137,86 @@ def test_an_event_that_could_not_be_stored_is_not_accepted():
             await queue.enqueue(version(), None, call())
 
     asyncio.run(scenario())
+
+
+class LossyStore(MemoryStore):
+    """Answers the first cancellation with the event that waits, as `asyncio.wait_for` of Python 3.11 does when the two come
+    together.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taking = asyncio.Event()
+        self.lost = 0
+
+    async def take(self, most: int) -> list[StoredMessage]:
+        self.taking.set()
+        try:
+            return await super().take(most)
+        except asyncio.CancelledError:
+            if self.lost:
+                raise
+            self.lost += 1
+            return [self.waiting.get_nowait()]
+
+
+def test_stop_ends_a_queue_that_lost_the_cancellation_and_the_event_that_it_took_instead():
+    async def scenario() -> LossyStore:
+        store = LossyStore()
+
+        async def run(target: FunctionVersion, invocation: Invocation) -> Outcome:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        queue = AsyncQueue(store, run, lambda queued: version(), RULES, 2, FixedClock())
+        queue.start()
+        await store.taking.wait()
+        # Nobody has run since: the event is there, and what waits for it has not woken when the cancellation comes.
+        await queue.enqueue(version(), None, call())
+        async with asyncio.timeout(10):
+            await queue.stop()
+        assert len(asyncio.all_tasks()) == 1
+        return store
+
+    store = asyncio.run(scenario())
+    assert (store.lost, store.acknowledged) == (1, [])
+
+
+def test_claim_on_an_event_ends_before_the_event_is_settled(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(queue_module, "CLAIM_SECONDS", 0.0)
+    order: list[str] = []
+
+    class Claimed(StoredMessage):
+        async def in_progress(self) -> None:
+            order.append("claim")
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                order.append("lost")
+
+        async def ack(self) -> None:
+            order.append("ack")
+            await super().ack()
+
+    async def scenario() -> None:
+        store = MemoryStore()
+
+        async def run(target: FunctionVersion, invocation: Invocation) -> Outcome:
+            while order.count("claim") < 3:
+                await asyncio.sleep(0)
+            return Outcome(OutcomeKind.RESULT)
+
+        queue = AsyncQueue(store, run, lambda queued: version(), RULES, 2, FixedClock())
+        await queue.enqueue(version(), None, call())
+        stored = store.waiting.get_nowait()
+        store.waiting.put_nowait(Claimed(store, stored.data, stored.headers))
+        queue.start()
+        while not store.acknowledged:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await queue.stop()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(scenario())
+    assert order[-1] == "ack"
+    assert "lost" in order

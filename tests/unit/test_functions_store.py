@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from functions_fixtures import ACCOUNT, REGION, a_version, function_store, hello_zip
+from functions_fixtures import ACCOUNT, REGION, a_version, code_store, function_store, hello_zip
 from lambent.clock import FixedClock
 from lambent.functions.code import GRACE_MS
 from lambent.functions.collector import Collector
@@ -18,6 +18,7 @@ from lambent.functions.store import (
     RevisionMismatch,
     TooManyTags,
 )
+from lambent.ids import Ids
 from lambent.state.memory import MemoryState
 
 HERE = (ACCOUNT, REGION, "hello")
@@ -237,6 +238,34 @@ def test_the_collector_goes_on_after_a_failure_until_it_is_stopped(tmp_path: Pat
             await asyncio.sleep(0.001)
         await collector.stop()
         await collector.stop()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_the_collector_ends_although_a_collection_swallowed_the_cancellation(tmp_path: Path) -> None:
+    class LossyStore(FunctionStore):
+        lost = 0
+
+        async def collect_garbage(self) -> list[str]:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                # As `asyncio.wait_for` of Python 3.11 does when a result comes together with it.
+                if self.lost:
+                    raise
+                self.lost += 1
+            return []
+
+    async def run() -> None:
+        state = MemoryState()
+        store = await LossyStore.open(state, await code_store(tmp_path, state), FixedClock(), Ids())
+        collector = Collector(store, interval_seconds=0)
+        collector.start()
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await collector.stop()
+        assert isinstance(store, LossyStore) and store.lost == 1
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())

@@ -77,7 +77,8 @@ class Dispatcher:
         self._draining = True
         if self._admission.running():
             try:
-                await asyncio.wait_for(self._drained.wait(), grace_seconds)
+                async with asyncio.timeout(grace_seconds):
+                    await self._drained.wait()
             except TimeoutError:
                 logger.warning("%d calls were cut off at shutdown", self._admission.running())
 

@@ -13,6 +13,7 @@ import msgspec
 
 from lambent.bus import subjects
 from lambent.bus.faults import JetStreamError
+from lambent.bus.tasks import end_task
 from lambent.clock import Clock
 from lambent.dispatch.retry import Action, RetryRules, next_step
 from lambent.errors import LambentError, NotReady
@@ -116,10 +117,10 @@ class AsyncQueue:
 
     async def stop(self) -> None:
         """Ends; events that still run stay in the queue and are delivered again. Idempotent."""
-        tasks = [task for task in (self._loop_task, *self._tasks) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._loop_task is not None:
+            # First: until it has ended it may take further events.
+            await end_task(self._loop_task)
+        await asyncio.gather(*(end_task(task) for task in self._tasks))
 
     async def _consume(self) -> None:
         while True:
@@ -155,7 +156,7 @@ class AsyncQueue:
         try:
             outcome = await self._try(call, message.data)
         finally:
-            claim.cancel()
+            await end_task(claim)
         await self._settle(message, call, outcome)
 
     async def _claim(self, message: Message) -> None:

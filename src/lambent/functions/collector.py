@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from lambent.bus.tasks import end_task
 from lambent.errors import LambentError
 from lambent.functions.store import FunctionStore
 
@@ -26,8 +27,7 @@ class Collector:
     async def stop(self) -> None:
         """Idempotent."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_task(self._task)
             self._task = None
 
     async def _run(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from lambent.access.contract import Credentials
 from lambent.arn import runtime_version_arn
+from lambent.bus.tasks import end_task
 from lambent.clock import Clock
 from lambent.errors import LambentError
 from lambent.functions.records import FunctionVersion
@@ -129,8 +130,7 @@ class Pool:
         """Discards every idle environment; calls that still run are cut off with their sandboxes by the caller."""
         self._stopping = True
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+            await end_task(self._sweeper)
         for fleet in list(self._fleets.values()):
             self.retire(fleet.key)
         while self._tasks:

@@ -80,6 +80,8 @@ class Standby:
     async def stop(self) -> None:
         """Ends the refilling and discards what stands by. Idempotent."""
         self._stopping = True
+        # Once each, not `end_task`: a start that is cut off discards its sandbox, and a second cancellation would end that.
+        # None of them runs for ever; one that missed the cancellation sees `_stopping`.
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
