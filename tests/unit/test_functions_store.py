@@ -258,8 +258,8 @@ def test_the_collector_ends_although_a_collection_swallowed_the_cancellation(tmp
             return []
 
     async def run() -> None:
-        state = MemoryState()
-        store = await LossyStore.open(state, await code_store(tmp_path, state), FixedClock(), Ids())
+        state, clock = MemoryState(), FixedClock()
+        store = await LossyStore.open(state, await code_store(tmp_path, state, clock), clock, Ids())
         collector = Collector(store, interval_seconds=0)
         collector.start()
         await asyncio.sleep(0)
