@@ -120,13 +120,24 @@ def running_platform(tmp_path: Path, *flags: str, data_dir: Path | None = None) 
         platform = Platform(process, json.loads(line), Path(name))
         yield platform
         stop(process, Path(name))
-        left = leftovers.control_groups(f"lambent-lambent-{platform.account}") + leftovers.mounts([str(data_dir)])
+        left = leftovers.control_groups(f"lambent-{platform.account}") + leftovers.mounts([str(data_dir)])
         assert not left, f"the platform left behind {left}:\n{platform.log()[-4000:]}"
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
         process.stdout.close()
+
+
+@contextlib.contextmanager
+def killed_at_last(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    """A process that does not end by itself fails its test and no other: `Popen` alone would wait for it for ever."""
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def stop(process: "subprocess.Popen[str]", log: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lambent.cli.telnet import dialogue
-from platform_fixture import EXAMPLES, Platform, bare_environment, lambent, running_platform
+from platform_fixture import EXAMPLES, Platform, bare_environment, killed_at_last, lambent, running_platform
 
 
 def ok(done: "subprocess.CompletedProcess[str]") -> str:
@@ -104,12 +104,13 @@ def test_logs_print_what_there_is_and_follow_what_comes(tmp_path: Path) -> None:
     with running_platform(tmp_path) as platform:
         deploy(platform, "hello-python")
         assert ok(platform.lambent("logs", "hello-python")) == ""
-        with subprocess.Popen(
+        started = subprocess.Popen(
             [sys.executable, "-P", "-m", "lambent.cli", "logs", "-f", "hello-python"],
             env=platform.environment(),
             stdout=subprocess.PIPE,
             text=True,
-        ) as follower:
+        )
+        with killed_at_last(started) as follower:
             assert follower.stdout is not None
             ok(platform.lambent("invoke", "hello-python", '{"name": "Ada"}'))
             seen = []

@@ -5,20 +5,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from platform_fixture import PATIENCE_SECONDS, bare_environment
+from platform_fixture import PATIENCE_SECONDS, bare_environment, killed_at_last
 
 
 def test_up_says_where_it_listens_and_ctrl_c_ends_it_without_noise(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "lambent.cli", "up", "--data-dir", str(tmp_path / "data")]
     command += ["--api-port", "0", "--http-port", "0", "--nats-port", "0", "--shutdown-grace-seconds", "3"]
-    with subprocess.Popen(
+    started = subprocess.Popen(
         command,
         env=bare_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
+    )
+    with killed_at_last(started) as process:
         assert process.stdout is not None
         shown = ""
         while "Ctrl-C stops it" not in shown:

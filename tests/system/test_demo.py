@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from platform_fixture import bare_environment, lambent
+from platform_fixture import bare_environment, killed_at_last, lambent
 
 
 def test_the_demo_shows_every_door_and_ends_cleanly(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_demo_shows_every_door_and_ends_cleanly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
 def test_the_demo_serves_until_interrupted(interrupt: Any, tmp_path: Path) -> None:
     environment = bare_environment() | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(
+    started = subprocess.Popen(
         [sys.executable, "-P", "-m", "lambent.cli", "demo"],
         env=environment,
         stdout=subprocess.PIPE,
@@ -44,7 +44,8 @@ def test_the_demo_serves_until_interrupted(interrupt: Any, tmp_path: Path) -> No
         start_new_session=True,
         # A script's shell starts what it puts in the background with SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, interrupt),
-    ) as process:
+    )
+    with killed_at_last(started) as process:
         assert process.stdout is not None
         printed = []
         for line in process.stdout:

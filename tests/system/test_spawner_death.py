@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_fixture import PATIENCE_SECONDS, bare_environment
+from platform_fixture import PATIENCE_SECONDS, bare_environment, killed_at_last
 
 
 def child_of(pid: int, program: str) -> int:
@@ -33,14 +33,15 @@ def child_of(pid: int, program: str) -> int:
 def test_as_root_a_killed_spawner_ends_the_platform_with_a_reason(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "lambent.cli", "up", "--json", "--data-dir", str(tmp_path / "data")]
     command += ["--api-port", "0", "--http-port", "0", "--nats-port", "0", "--no-node-sdk"]
-    with subprocess.Popen(
+    started = subprocess.Popen(
         command,
         env=bare_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
+    )
+    with killed_at_last(started) as process:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         os.kill(child_of(ready["pid"], "spawner.py"), signal.SIGKILL)
