@@ -2,11 +2,12 @@
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambent.httpd.limits import Limits
-from lambent.httpd.messages import Request
+from lambent.httpd.messages import Request, Response
 from lambent.httpd.reading import RequestReader
 
 LIMITS = Limits(header_max=4096, target_max=1024, headers_max=32, body_max=50_000)
@@ -92,3 +93,41 @@ def test_one_read_of_the_smallest_requests_is_parsed_a_piece_at_a_time() -> None
     rest = subject.feed(flood)
     assert 0 < len(subject.requests) < 1000
     assert len(rest) > len(flood) - 20_000
+
+
+@pytest.mark.parametrize(
+    ("framing", "body", "size"),
+    [
+        (b"content-length: 50001", b"", 50_001),
+        (b"content-length: 99999999\r\nexpect: 100-continue", b"", 99_999_999),
+        (b"transfer-encoding: chunked", chunked(b"a" * 60_000, 1000), 51_000),
+        # As many bytes of framing as make it worth refusing, before the body is too large.
+        (b"transfer-encoding: chunked", b"1;" + b"x" * 200_000, 0),
+    ],
+)
+def test_door_answers_a_body_past_its_limit_once(framing: bytes, body: bytes, size: int) -> None:
+    told: list[tuple[str, int]] = []
+
+    def too_large(request: Request, size: int) -> Response:
+        told.append((request.path, size))
+        return Response(413, b"of the door")
+
+    limits = Limits(header_max=4096, body_max=50_000, too_large=too_large)
+    subject = RequestReader(limits, "127.0.0.1", "http", None, {})
+    rest = b"POST /a HTTP/1.1\r\nhost: h\r\n" + framing + b"\r\n\r\n" + body
+    while rest:
+        rest = subject.feed(rest)
+    assert told == [("/a", size)]
+    assert subject.refusal is not None
+    assert subject.refusal.body == b"of the door"
+
+
+def test_door_is_not_asked_about_what_is_refused_for_another_reason() -> None:
+    def too_large(request: Request, size: int) -> Response:
+        raise AssertionError
+
+    limits = Limits(body_max=50_000, too_large=too_large)
+    subject = RequestReader(limits, "127.0.0.1", "http", None, {})
+    subject.feed(b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: gzip\r\n\r\n")
+    assert subject.refusal is not None
+    assert subject.refusal.status == 501

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from lambent.httpd.messages import Request, Response
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -47,6 +49,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_max: int = 6 * MIB
     #: Says the body limit of one request from (path, door) where paths differ; None: `body_max` for all.
     body_max_of: Callable[[str, object], int] | None = None
+    #: Told of each body past its limit, before the rest of it is read, with the request (without its body) and the size as far as
+    #: it is known; its answer is sent in place of the server's own 413. Must not raise, and must not wait. None: the server's.
+    too_large: Callable[[Request, int], Response] | None = None
     #: Bodies that are held at once, shared with other listeners: 503. None: no bound in common.
     budget: BodyBudget | None = None
     #: Open connections: 503 and closed.

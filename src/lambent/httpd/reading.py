@@ -143,7 +143,7 @@ class RequestReader:
             self._wire_bytes += size
             # Chunk extensions, trailers, one-byte chunks: together no more than the body itself may have.
             if self._wire_bytes - self._body_size > self._body_max + self._limits.header_max + _FEED_MAX:
-                self.refuse(413, "the request body has too much framing")
+                self._refuse_body("the request body has too much framing")
         elif self._wire_bytes:
             self._wire_bytes += size
             if self._wire_bytes > self._limits.header_max:
@@ -287,7 +287,7 @@ class RequestReader:
         elif coding is not None and coding.lower() != "chunked":
             self.refuse(501, "chunked is the only transfer coding here")
         elif coding is None and int(headers["content-length"]) > self._body_max:
-            self._refuse_body()
+            self._refuse_body(f"the request body is larger than {self._body_max} bytes")
         expect = headers.get("expect")
         if expect is not None and expect.lower() != "100-continue":
             self.refuse(417, "100-continue is the only expectation here")
@@ -295,13 +295,19 @@ class RequestReader:
             raise _Refused
         self.expects = expect is not None and request.version == "1.1" and headers.get("content-length") != "0"
 
-    def _refuse_body(self) -> None:
-        self.refuse(413, f"the request body is larger than {self._body_max} bytes")
+    def _refuse_body(self, message: str) -> None:
+        """The door's own answer, if it has one."""
+        request, too_large = self._request, self._limits.too_large
+        if request is None or too_large is None or self.refusal is not None:
+            self.refuse(413, message)
+        else:
+            size = max(self._body_size, int(self._headers.get("content-length", "0")))
+            self.refusal = too_large(request, size)
 
     def on_body(self, piece: bytes) -> None:
         self._body_size += len(piece)
         if self._body_size > self._body_max:
-            self._refuse_body()
+            self._refuse_body(f"the request body is larger than {self._body_max} bytes")
             raise _Refused
         if self._body_size > BODY_FREE:
             self._charge(len(piece))
