@@ -150,6 +150,69 @@ def test_result_past_the_limit_is_413_and_too_large() -> None:
     asyncio.run(body())
 
 
+@pytest.mark.parametrize("what", ["response", "error"])
+def test_answer_that_is_too_large_to_be_read_ends_the_call(what: str) -> None:
+    async def body() -> None:
+        session = Session()
+        await session.busy()
+        path = f"/2018-06-01/runtime/invocation/{REQUEST_ID}/{what}"
+        response = session.api.refuse(Request("POST", path), 10**9)
+        assert (response.status, text(response)["errorType"]) == (413, "RequestEntityTooLarge")
+        answer = session.settled[1]
+        assert answer is not None
+        assert (answer.kind, answer.error_type, answer.size) == (
+            AnswerKind.TOO_LARGE,
+            "Function.ResponseSizeTooLarge",
+            10**9,
+        )
+        assert session.api.state is ApiState.READY
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/2018-06-01/runtime/invocation/other/response", 400),
+        ("POST", "/2018-06-01/runtime/init/error", 403),
+        ("GET", NEXT, 413),
+        ("POST", "/elsewhere", 413),
+        ("POST", f"/invocation/{REQUEST_ID}/response", 413),
+    ],
+)
+def test_other_bodies_too_large_to_be_read_change_nothing(method: str, path: str, status: int) -> None:
+    async def body() -> None:
+        session = Session()
+        await session.busy()
+        assert session.api.refuse(Request(method, path), 10**9).status == status
+        assert session.settled == [None]
+        assert session.api.state is ApiState.BUSY
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("size", [LIMIT + 101, 10**9])
+def test_init_error_too_large_ends_the_init_phase_with_its_type(size: int) -> None:
+    async def body() -> None:
+        session = Session()
+        path, headers = "/2018-06-01/runtime/init/error", {"lambda-runtime-function-error-type": "Runtime.NoSuchThing"}
+        if size < 10**6:
+            response = await session.api.respond(Request("POST", path, headers=headers, body=b"x" * size))
+        else:
+            response = session.api.refuse(Request("POST", path, headers=headers), size)
+        assert response.status == 413
+        (answer,) = session.settled
+        assert answer is not None
+        assert (answer.kind, answer.error_type) == (AnswerKind.ERROR, "Runtime.NoSuchThing")
+        assert json.loads(answer.payload) == {
+            "errorType": "Runtime.NoSuchThing",
+            "errorMessage": f"the error object has more than {LIMIT + 100} bytes",
+        }
+        assert session.api.state is ApiState.ENDED
+
+    asyncio.run(body())
+
+
 def test_next_before_the_answer_is_refused() -> None:
     async def body() -> None:
         session = Session()

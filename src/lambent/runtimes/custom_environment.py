@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from lambent.clock import Clock
-from lambent.httpd.limits import Limits
+from lambent.httpd.limits import BodyBudget, Limits
 from lambent.httpd.server import Server, serve
 from lambent.invocation import Invocation
 from lambent.runtimes import faults, launch
@@ -19,8 +19,10 @@ from lambent.sandbox.contract import Exit, Sandbox, SandboxError
 
 #: AWS looks in the code first, then in the layers (developer guide, custom runtimes).
 _BOOTSTRAPS = (f"{launch.TASK}/bootstrap", f"{launch.OPT}/bootstrap")
-#: A result past the limit is read this far, so that the runtime gets its 413 and the caller the right error.
+#: A result past the limit is read this far, so that the runtime keeps its connection; past that it is refused unread.
 _OVERSIZE_READ = 2 * 1024 * 1024
+#: Bodies of the largest size that a runtime may have on the way at once; it answers one call at a time.
+_BODIES_HELD = 2
 #: The runtime is silent on its connection for as long as its handler runs; clients do not expect it to be closed then.
 _IDLE_SECONDS = 1_000_000.0
 #: Connections of one runtime; clients use one or two.
@@ -97,8 +99,11 @@ class CustomEnvironment:
         return Started(init_ms)
 
     async def _serve(self) -> None:
+        body_max = self._payload_max + _OVERSIZE_READ
         limits = Limits(
-            body_max=self._payload_max + _OVERSIZE_READ,
+            body_max=body_max,
+            too_large=self._api.refuse,
+            budget=BodyBudget(_BODIES_HELD * body_max),
             connections_max=_CONNECTIONS_MAX,
             idle_seconds=_IDLE_SECONDS,
             body_seconds=_IDLE_SECONDS,

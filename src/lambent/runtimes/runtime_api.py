@@ -40,6 +40,7 @@ class RuntimeApi:
     def __init__(self, settled: Callable[[Answer | None], None], *, payload_max: int) -> None:
         self._settled = settled
         self._payload_max = payload_max
+        self._size_max = payload_max + faults.RESULT_SLACK
         self._state = ApiState.INIT
         #: The call that runs or waits for the runtime, with its deadline.
         self._call: tuple[Invocation, int] | None = None
@@ -81,12 +82,21 @@ class RuntimeApi:
             case ("GET", ["invocation", "next"]):
                 return await self._on_next()
             case ("POST", ["invocation", request_id, "response"]):
-                return self._on_response(request_id, request)
+                return self._on_answer(request_id, Answer(AnswerKind.RESULT, request.body))
             case ("POST", ["invocation", request_id, "error"]):
-                return self._on_error(request_id, request)
+                return self._on_answer(request_id, _error_answer(request, "Function.Unknown"))
             case ("POST", ["init", "error"]):
-                return self._on_init_error(request)
+                return self._on_init_error(request, len(request.body))
         return _refusal(404, "NotFound", f"the Runtime API has no {request.method} {path[:200]}")
+
+    def refuse(self, request: Request, size: int) -> Response:
+        """The answer to a body that is so large that it is not read. What it was to end ends all the same."""
+        match (request.method, request.path.removeprefix(_PREFIX).split("/")):
+            case ("POST", ["invocation", request_id, "response" | "error"]):
+                return self._not_current(request_id) or self._on_too_large(size)
+            case ("POST", ["init", "error"]):
+                return self._on_init_error(request, size)
+        return self._too_large()
 
     async def _on_next(self) -> Response:
         if self._state is ApiState.ENDED or (self._state is ApiState.BUSY and self._delivered):
@@ -128,33 +138,34 @@ class RuntimeApi:
                 headers.append((name, _header_text(value)))
         return Response(200, invocation.payload, headers)
 
-    def _on_response(self, request_id: str, request: Request) -> Response:
+    def _on_answer(self, request_id: str, answer: Answer) -> Response:
         refusal = self._not_current(request_id)
         if refusal is not None:
             return refusal
-        size = len(request.body)
-        if size > self._payload_max + faults.RESULT_SLACK:
-            self._finish(faults.too_large(size, self._payload_max))
-            message = f"Exceeded maximum allowed payload size ({self._payload_max + faults.RESULT_SLACK} bytes)."
-            return _refusal(413, "RequestEntityTooLarge", message)
-        self._finish(Answer(AnswerKind.RESULT, request.body))
+        if len(answer.payload) > self._size_max:
+            return self._on_too_large(len(answer.payload))
+        self._finish(answer)
         return _accepted()
 
-    def _on_error(self, request_id: str, request: Request) -> Response:
-        refusal = self._not_current(request_id)
-        if refusal is not None:
-            return refusal
-        size = len(request.body)
-        if size > self._payload_max + faults.RESULT_SLACK:
-            self._finish(faults.too_large(size, self._payload_max))
-            return _refusal(413, "RequestEntityTooLarge", "the error object is too large")
-        self._finish(_error_answer(request, "Function.Unknown"))
-        return _accepted()
+    def _on_too_large(self, size: int) -> Response:
+        self._finish(faults.too_large(size, self._payload_max))
+        return self._too_large()
 
-    def _on_init_error(self, request: Request) -> Response:
+    def _too_large(self) -> Response:
+        message = f"Exceeded maximum allowed payload size ({self._size_max} bytes)."
+        return _refusal(413, "RequestEntityTooLarge", message)
+
+    def _on_init_error(self, request: Request, size: int) -> Response:
         if self._state is not ApiState.INIT:
             return _refusal(403, "InvalidStateTransition", f"State transition is not allowed: {self._state.value}")
         self._state = ApiState.ENDED
+        if size > self._size_max:
+            # The type is known; the object is not taken.
+            request.body = b""
+            self._settled(
+                _error_answer(request, faults.UNKNOWN, f"the error object has more than {self._size_max} bytes")
+            )
+            return self._too_large()
         self._settled(_error_answer(request, faults.UNKNOWN))
         return _accepted()
 
@@ -170,11 +181,11 @@ class RuntimeApi:
         self._settled(answer)
 
 
-def _error_answer(request: Request, default_type: str) -> Answer:
-    """The runtime's error object passes through untouched; an empty one gets the platform's form."""
+def _error_answer(request: Request, default_type: str, message: str = "") -> Answer:
+    """The runtime's error object passes through untouched; an empty one gets the platform's form, with `message`."""
     given = request.headers.get(_ERROR_TYPE_HEADER, "")
     error_type = given if _ERROR_TYPE.fullmatch(given) else default_type
-    payload = request.body or msgspec.json.encode({"errorType": error_type, "errorMessage": ""})
+    payload = request.body or msgspec.json.encode({"errorType": error_type, "errorMessage": message})
     return Answer(AnswerKind.ERROR, payload, error_type)
 
 
