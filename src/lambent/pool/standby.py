@@ -51,6 +51,8 @@ class Standby:
         self._level_of = level_of
         self._shelves: dict[Key, Shelf] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Removals of environments that died; `stop` waits for them and cuts none short.
+        self._removals: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     def levels(self) -> dict[str, int]:
@@ -87,7 +89,7 @@ class Standby:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         ready = [environment for shelf in self._shelves.values() for environment in shelf.ready]
         self._shelves.clear()
-        await asyncio.gather(*(environment.discard() for environment in ready))
+        await asyncio.gather(*(environment.discard() for environment in ready), *self._removals)
 
     def _shelf(self, runtime: Runtime) -> Shelf:
         shelf = self._shelves.get(runtime.standby_key)
@@ -136,6 +138,6 @@ class Standby:
         shelf.ready.remove(environment)
         shelf.failures += 1
         task = asyncio.create_task(environment.discard())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._removals.add(task)
+        task.add_done_callback(self._removals.discard)
         self._refill(shelf, shelf.pause_seconds())
