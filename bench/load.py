@@ -61,12 +61,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+#: Floors and platform alike are measured so often and the best run counts: what else runs on a machine only makes worse.
+REPEATS = 3
 #: Making 64 environments takes two cores some two seconds.
 WARM_UP_SECONDS = 3
 
 
 def drive(ask: Ask, connections: int, seconds: float) -> Load:
-    """Sends `ask` over so many connections for so long, after a warm-up."""
+    """Sends `ask` over so many connections for so long, after a warm-up; the best of some runs."""
     wrk = require_wrk()
     script = WRK.format(
         method=_lua(ask.method),
@@ -85,7 +87,7 @@ def drive(ask: Ask, connections: int, seconds: float) -> Load:
 
         # Warm means an environment for each connection; making many of them at once is the burst's subject.
         once(WARM_UP_SECONDS)
-        told = once(seconds)
+        told = max((once(seconds) for _ in range(REPEATS)), key=lambda each: each["rps"])
     return Load(told["rps"], told["p50_us"], told["p99_us"], told["not_2xx"] + told["broken"])
 
 

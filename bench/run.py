@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=HERE, help="folder for RESULTS.md and results.json")
     options = parser.parse_args()
     require_wrk()
-    seconds, rounds, starts = (2.0, 5, 1) if options.quick else (5.0, 30, 3)
+    seconds, rounds, starts = (1.0, 5, 1) if options.quick else (3.0, 30, 3)
     results: dict[str, Any] = {"machine": about(), "quick": options.quick}
     results["floors"] = {kind: floor(kind, seconds) for kind in ("echo", "httpd", "python", "node")}
     results["start_ms"] = []

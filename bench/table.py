@@ -19,7 +19,8 @@ def markdown(results: dict[str, Any]) -> str:
         "# Results of the bench",
         "",
         "Made by `lambent bench`; do not edit. Load generator, platform and floors share the CPUs of one machine, so that",
-        "absolute numbers say little and the ratios to the floors of the same run more. What is measured: `bench/run.py`.",
+        "absolute numbers say little and the ratios to the floors of the same run more. Each row is the best of three runs. What",
+        "is measured: `bench/run.py`.",
         "",
         f"Measured {about['measured']} on {about['cpus']} CPUs ({about['cpu']}), Linux {about['kernel']}, Python {about['python']}, "
         f"load before the run {about['load_before']}; Lambent {isolation['version']}, isolation `{isolation['isolation']}`"
