@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from lambent.sandbox.contract import Bind, Exit, Limits, SandboxSpec
 from sandbox_fixtures import (
     LIMITS,
+    PATIENCE_SECONDS,
     PYTHON,
     PYTHON_BINDS,
     ended,
@@ -41,6 +43,32 @@ def test_child_that_allocates_past_the_limit_takes_the_sandbox_with_it(tmp_path:
     code = "import os\nif os.fork() == 0: x = bytearray(b'x') * (400 << 20)\nos.wait()" + HOLD
     exit, _ = run_in_sandbox(tmp_path, code, SMALL)
     assert exit == Exit(signal=9, out_of_memory=True)
+
+
+def test_child_that_the_kernel_killed_before_anyone_looked_takes_the_sandbox_with_it(tmp_path: Path) -> None:
+    """On version 1 the kernel kills one process, and what is in use is below the limit again by then."""
+    needs_memory_groups()
+    code = (
+        "import os\nif os.fork() == 0: os.read(3, 1); x = bytearray(b'x') * (400 << 20)\n"
+        "os.wait(); print('the child has ended', flush=True)" + HOLD
+    )
+
+    async def run() -> Exit:
+        async with spawned(tmp_path) as sandboxes:
+            sandbox = await sandboxes.create(python_spec("a", code, SMALL))
+            child_ended = asyncio.Event()
+            asyncio.get_running_loop().add_reader(sandbox.output, child_ended.set)
+            os.kill(sandboxes.spawner_pid, signal.SIGSTOP)
+            try:
+                sandbox.channel.send(b".")
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await child_ended.wait()
+            finally:
+                asyncio.get_running_loop().remove_reader(sandbox.output)
+                os.kill(sandboxes.spawner_pid, signal.SIGCONT)
+            return await ended(sandbox)
+
+    assert asyncio.run(run()) == Exit(signal=9, out_of_memory=True)
 
 
 def test_memory_in_anonymous_files_counts(tmp_path: Path) -> None:

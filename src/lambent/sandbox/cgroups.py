@@ -292,8 +292,14 @@ class Group:
             os.eventfd_read(self.report_fd)
 
     def over_memory(self, tmp_bytes: int) -> bool:
-        """Is more in use than the memory limit, /tmp apart? `tmp_bytes` is what lies in the sandbox's /tmp."""
+        """Is more in use than the memory limit, /tmp apart? `tmp_bytes` is what lies in the sandbox's /tmp.
+
+        True as well when the kernel has killed a process at the hard limit: use is low again then, and on version 1 the
+        others live on.
+        """
         folder = self._folders["memory"]
+        if self.out_of_memory_kills():
+            return True
         usage = self._usage()
         if usage <= self._memory_bytes:
             return False
