@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,7 @@ def demo(output: Output, /, once: bool, data_dir: str | None, isolation: str, as
                 output.json({"Ready": {"Seconds": round(seconds, 3), **_public(ready)}, "Steps": tour.results})
             if once:
                 return 0
-            _say_what_next(say, folder, ready)
-            return _serve_until_interrupted(process)
+            return _serve_until_interrupted(process, lambda: _say_what_next(say, folder, ready))
 
 
 def _public(ready: dict[str, Any]) -> dict[str, Any]:
@@ -153,8 +152,10 @@ def _say_what_next(say: Any, folder: Path, ready: dict[str, Any]) -> None:
     say(f"  curl '{ready['http_url']}/hello?name=you'")
 
 
-def _serve_until_interrupted(process: "subprocess.Popen[str]") -> int:
+def _serve_until_interrupted(process: "subprocess.Popen[str]", invite: Callable[[], None]) -> int:
     try:
+        # Who reads that Ctrl-C ends it may press it at once.
+        invite()
         status = process.wait()
     except KeyboardInterrupt:
         return 0
