@@ -88,8 +88,9 @@ def _platform(folder: Path, isolation: str) -> Iterator[tuple["subprocess.Popen[
     """`lambent up` as a child, as any script would start it."""
     command = [sys.executable, "-P", "-m", "lambent.cli", "up", "--json", "--data-dir", str(folder)]
     command += ["--isolation", isolation]
+    claims = contextlib.ExitStack()
     for flag, port in _PORTS.items():
-        command += [flag, str(port if _is_free(port) else 0)]
+        command += [flag, str(choose_port(port, claims))]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -101,7 +102,21 @@ def _platform(folder: Path, isolation: str) -> Iterator[tuple["subprocess.Popen[
             )
         yield process, json.loads(line)
     finally:
-        _stop(process)
+        with claims:
+            _stop(process)
+
+
+def choose_port(port: int, claims: contextlib.ExitStack) -> int:
+    """The port if it is free, else 0. It stays claimed until `claims` is closed: another demo that starts at this moment
+    would find it free too.
+    """
+    claim = claims.enter_context(socket.socket(socket.AF_UNIX))
+    try:
+        # An abstract name: nothing in the file system, gone with this process.
+        claim.bind(f"\0lambent-demo-{port}")
+    except OSError:
+        return 0
+    return port if _is_free(port) else 0
 
 
 def _is_free(port: int) -> bool:
